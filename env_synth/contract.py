@@ -1,0 +1,169 @@
+"""What an environment is: the contract's constants, and the frozen records that cross every seam of this half.
+
+The rules of a source are stated in docs/environments.md and enforced by `admission`; running a source is the business of
+`sandbox` and `environment`. Nothing here executes anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+type JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+MAX_SOURCE_BYTES = 16 * 1024
+MAX_SOURCE_LINES = 400
+MIN_MAX_LEVEL = 4
+MAX_ANSWER_CHARACTERS = 10_000
+METHOD_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "generate": ("self", "rng", "level"),
+    "render": ("self", "public"),
+    "reference": ("self", "public", "private"),
+    "verify": ("self", "public", "answer", "reference"),
+}
+ALLOWED_MODULES: tuple[str, ...] = (
+    "bisect",
+    "collections",
+    "copy",
+    "dataclasses",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "textwrap",
+    "typing",
+)
+
+
+class Family(StrEnum):
+    """Why an environment stays easier to check than to solve."""
+
+    COMPUTE = "compute"
+    CERTIFICATE = "certificate"
+
+
+class AnswerType(StrEnum):
+    """The shape of an answer; decides how it is found in a reply without tags."""
+
+    INT = "int"
+    INTS = "ints"
+    WORD = "word"
+    TEXT = "text"
+
+
+class Split(StrEnum):
+    """Training and held-out instances are disjoint by content."""
+
+    TRAIN = "train"
+    HELD_OUT = "held_out"
+
+
+class FailureClass(StrEnum):
+    """How a call of an environment failed. The last two are the host's own fault and never count against it."""
+
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    SYSCALL_DENIED = "syscall_denied"
+    DENIED = "denied"
+    RECURSION = "recursion"
+    EXCEPTION = "exception"
+    EXIT = "exit"
+    CRASH = "crash"
+    BAD_OUTPUT = "bad_output"
+    HOST_OVERLOAD = "host_overload"
+    HOST_OOM = "host_oom"
+
+    @property
+    def is_host_fault(self) -> bool:
+        """True where the failure says nothing about the environment."""
+        return self in (FailureClass.HOST_OVERLOAD, FailureClass.HOST_OOM)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed call: its class, and one line of detail that is safe to print (no control characters)."""
+
+    failure_class: FailureClass
+    detail: str
+
+
+@dataclass(frozen=True)
+class EnvironmentInfo:
+    """What a source's class declares about itself, read inside the sandbox at load."""
+
+    class_name: str
+    family: Family
+    answer_type: AnswerType
+    answer_format: str
+    max_level: int
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One problem of an environment, made once at admission and stored; `prompt` is the rendered text alone."""
+
+    instance_id: str
+    environment_id: str
+    split: Split
+    index: int
+    level: int
+    prompt: str
+    public: Any
+    private: Any
+    reference_answer: str
+    family: Family
+    answer_type: AnswerType
+    answer_format: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """The grade of one reply: `value` in {0.0, 1.0}; with a failure the score is invalid and `value` means nothing."""
+
+    value: float
+    failure: Failure | None = None
+
+    @property
+    def valid(self) -> bool:
+        """False when the environment or the host failed: such a score is masked out, never a reward."""
+        return self.failure is None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A source offered for admission, and where it came from."""
+
+    source: str
+    origin: str  # "seed", "proposal", "composite" or "file"
+    parents: tuple[str, ...] = ()
+    operator: str = ""
+
+    @property
+    def environment_id(self) -> str:
+        """SHA-256 of the source text: the same text is the same environment."""
+        return environment_id(self.source)
+
+
+class Solver(Protocol):
+    """A model as seen from here: text in, text out."""
+
+    def complete(self, prompts: Sequence[str], samples: int, max_tokens: int) -> list[list[str]]:
+        """Returns `samples` completions for each prompt, in order."""
+        ...
+
+
+def environment_id(source: str) -> str:
+    """The SHA-256 of a source, in hex: its identity everywhere."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
