@@ -1,6 +1,6 @@
 """What an environment is: the contract's constants, and the frozen records that cross every seam of this half.
 
-The rules of a source are stated in docs/environments.md and enforced by `admission`; running a source is the business of
+The rules of a source are stated in docs/environments.md and enforced by `admission`; running one is the business of
 `sandbox` and `environment`. Nothing here executes anything.
 """
 

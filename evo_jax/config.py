@@ -1,0 +1,310 @@
+"""Typed settings of a run, one dataclass a concern, units in names; no ML import, so that every config loads in a moment.
+
+Not frozen, because absl's config flags write into them before the run starts; nothing writes to them after `validate`.
+An option that is unknown, not implemented, or contradicts another is an error here, never ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from env_synth.config import EnvSynthConfig
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message names it, its value and what would be accepted."""
+
+
+@dataclass
+class PolicyConfig:
+    """The model being trained."""
+
+    path: str = "models/SmolLM2-135M-Instruct.Q4_1.gguf"  # Hugging Face directory or GGUF file
+    backend: str = "native"
+    param_dtype: str = "float32"
+    compute_dtype: str = "auto"  # bfloat16 where the hardware multiplies it faster, else float32
+    remat: str = "none"
+    logits_chunk_tokens: int = 256  # tokens whose [tokens, vocabulary] logits exist at once in training
+
+    def validate(self) -> None:
+        """Raises ConfigError for unknown choices."""
+        _one_of("policy.backend", self.backend, ("native",))
+        _one_of("policy.param_dtype", self.param_dtype, ("float32", "bfloat16"))
+        _one_of("policy.compute_dtype", self.compute_dtype, ("auto", "float32", "bfloat16"))
+        _one_of("policy.remat", self.remat, ("none", "full", "dots"))
+        _at_least("policy.logits_chunk_tokens", self.logits_chunk_tokens, 1)
+
+
+@dataclass
+class RolloutConfig:
+    """How completions are sampled."""
+
+    engine: str = "embedded"
+    prompts_per_step: int = 16
+    group_size: int = 8
+    max_prompt_tokens: int = 512
+    max_completion_tokens: int = 48
+    temperature: float = 1.0
+    top_k: int = 0  # 0 keeps the whole vocabulary
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    slots: int = 32  # rollouts decoded side by side
+    decode_steps_per_dispatch: int = 8
+    length_bucket_tokens: int = 64
+
+    def validate(self) -> None:
+        """Raises ConfigError for counts below one and probabilities outside (0, 1]."""
+        _one_of("rollout.engine", self.engine, ("embedded",))
+        for name in (
+            "prompts_per_step",
+            "max_prompt_tokens",
+            "max_completion_tokens",
+            "slots",
+            "decode_steps_per_dispatch",
+            "length_bucket_tokens",
+        ):
+            _at_least(f"rollout.{name}", getattr(self, name), 1)
+        _at_least("rollout.group_size", self.group_size, 2)
+        _at_least("rollout.top_k", self.top_k, 0)
+        _above("rollout.temperature", self.temperature, 0.0)
+        _within("rollout.top_p", self.top_p, 0.0, 1.0, open_low=True)
+        _strings("rollout.stop", self.stop)
+
+
+@dataclass
+class ObjectiveConfig:
+    """GRPO and its options; docs/objective.md gives the formulas."""
+
+    advantage_scaling: str = "none"  # "none" or "group_std"
+    aggregation: str = "token_mean"  # "token_mean", "sequence_mean" or "constant_length"
+    constant_length_tokens: int = 0  # the divisor of "constant_length"; 0 elsewhere
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    dual_clip: float = 0.0  # lower bound of the objective for negative advantages, > 1; 0 is off
+    kl_estimator: str = "none"  # "none", "k2" or "k3"
+    kl_weight: float = 0.0
+    rollout_correction_cap: float = 2.0
+    mask_truncated: bool = False
+    filter_zero_variance: bool = True
+    max_backfill_prompts: int = 0  # extra prompts drawn in a step to replace zero-variance groups
+    proposer_loss_scale: float = 0.3
+    entropy_floor: float = 0.0  # nats per token below which the entropy bonus acts; 0 is off
+    entropy_weight: float = 0.0
+    updates_per_batch: int = 1
+
+    def validate(self) -> None:
+        """Raises ConfigError for unknown choices and for options that contradict each other."""
+        _one_of("objective.advantage_scaling", self.advantage_scaling, ("none", "group_std"))
+        aggregations = ("token_mean", "sequence_mean", "constant_length")
+        _one_of("objective.aggregation", self.aggregation, aggregations)
+        if (self.aggregation == "constant_length") != (self.constant_length_tokens > 0):
+            raise ConfigError(
+                "objective.constant_length_tokens is the divisor of aggregation='constant_length': set both or neither "
+                f"(aggregation={self.aggregation!r}, constant_length_tokens={self.constant_length_tokens})"
+            )
+        _within("objective.clip_low", self.clip_low, 0.0, 1.0, open_low=True)
+        _above("objective.clip_high", self.clip_high, 0.0)
+        if self.dual_clip != 0.0 and self.dual_clip <= 1.0:
+            raise ConfigError(f"objective.dual_clip must be 0 (off) or above 1, got {self.dual_clip}")
+        _one_of("objective.kl_estimator", self.kl_estimator, ("none", "k2", "k3"))
+        if (self.kl_estimator == "none") != (self.kl_weight == 0.0):
+            raise ConfigError(
+                "objective.kl_estimator and objective.kl_weight belong together: set both or neither "
+                f"(kl_estimator={self.kl_estimator!r}, kl_weight={self.kl_weight})"
+            )
+        _above("objective.kl_weight", self.kl_weight, 0.0, inclusive=True)
+        _above("objective.rollout_correction_cap", self.rollout_correction_cap, 0.0)
+        _at_least("objective.max_backfill_prompts", self.max_backfill_prompts, 0)
+        if self.max_backfill_prompts and not self.filter_zero_variance:
+            raise ConfigError("objective.max_backfill_prompts needs objective.filter_zero_variance=True")
+        _above("objective.proposer_loss_scale", self.proposer_loss_scale, 0.0, inclusive=True)
+        _above("objective.entropy_floor", self.entropy_floor, 0.0, inclusive=True)
+        _above("objective.entropy_weight", self.entropy_weight, 0.0, inclusive=True)
+        if (self.entropy_floor == 0.0) != (self.entropy_weight == 0.0):
+            raise ConfigError(
+                "objective.entropy_floor and objective.entropy_weight belong together: set both or neither"
+            )
+        _at_least("objective.updates_per_batch", self.updates_per_batch, 1)
+
+
+@dataclass
+class OptimizerConfig:
+    """The Optax chain."""
+
+    learning_rate: float = 3e-5
+    schedule: str = "constant"  # after the warm-up: "constant", "linear" or "cosine" (to zero at the run's last step)
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    adam_b1: float = 0.9
+    adam_b2: float = 0.99
+    adam_eps: float = 1e-8
+    max_grad_norm: float = 1.0
+
+    def validate(self) -> None:
+        """Raises ConfigError for rates and decays outside their range."""
+        _above("optimizer.learning_rate", self.learning_rate, 0.0)
+        _one_of("optimizer.schedule", self.schedule, ("constant", "linear", "cosine"))
+        _at_least("optimizer.warmup_steps", self.warmup_steps, 0)
+        _above("optimizer.weight_decay", self.weight_decay, 0.0, inclusive=True)
+        for name in ("adam_b1", "adam_b2"):
+            _within(f"optimizer.{name}", getattr(self, name), 0.0, 1.0)
+        _above("optimizer.adam_eps", self.adam_eps, 0.0)
+        _above("optimizer.max_grad_norm", self.max_grad_norm, 0.0)
+
+
+@dataclass
+class LearnerConfig:
+    """How a batch is cut for the update."""
+
+    row_tokens: int = 512  # tokens of a packed row
+    rows_per_micro_batch: int = 2
+
+    def validate(self) -> None:
+        """Raises ConfigError for empty rows."""
+        _at_least("learner.row_tokens", self.row_tokens, 8)
+        _at_least("learner.rows_per_micro_batch", self.rows_per_micro_batch, 1)
+
+
+@dataclass
+class DataConfig:
+    """What the solver is trained on."""
+
+    registry: str = ""  # empty: <run directory>/registry
+    seeds: tuple[str, ...] = ()  # names of seed environments; empty: all ten
+    seed_levels: tuple[int, ...] = (0, 1)  # levels mixed when a seed environment enters the pool
+    train_instances_per_environment: int = 256  # made at each snapshot, per environment
+    held_out_instances_per_environment: int = 16
+    rewards: str = "verified"  # "verified", or "random": the control arm that must not learn
+
+    def validate(self) -> None:
+        """Raises ConfigError for unknown rewards and empty banks."""
+        _one_of("data.rewards", self.rewards, ("verified", "random"))
+        _strings("data.seeds", self.seeds)
+        if not self.seed_levels or any(not isinstance(level, int) or level < 0 for level in self.seed_levels):
+            raise ConfigError(f"data.seed_levels must be one or more levels >= 0, got {self.seed_levels!r}")
+        for name in ("train_instances_per_environment", "held_out_instances_per_environment"):
+            _at_least(f"data.{name}", getattr(self, name), 1)
+
+
+@dataclass
+class EvolveConfig:
+    """The outer loop."""
+
+    enabled: bool = True
+    round_steps: int = 2
+    proposals_per_round: int = 1  # prompts that ask for an environment
+    proposal_group_size: int = 4
+    max_proposal_prompt_tokens: int = 1536
+    max_proposal_tokens: int = 384
+    composites_per_round: int = 1
+    max_composite_parents_uses: int = 2  # composites one environment may be a parent of
+    seed_sampling_floor: float = 0.2
+    max_active_environments: int = 64
+
+    def validate(self) -> None:
+        """Raises ConfigError for empty rounds."""
+        for name in ("round_steps", "max_proposal_prompt_tokens", "max_proposal_tokens", "max_active_environments"):
+            _at_least(f"evolve.{name}", getattr(self, name), 1)
+        for name in ("proposals_per_round", "composites_per_round", "max_composite_parents_uses"):
+            _at_least(f"evolve.{name}", getattr(self, name), 0)
+        _at_least("evolve.proposal_group_size", self.proposal_group_size, 2)
+        _within("evolve.seed_sampling_floor", self.seed_sampling_floor, 0.0, 1.0)
+
+
+@dataclass
+class CheckpointConfig:
+    """When state is saved and how much of it is kept."""
+
+    every_steps: int = 4
+    keep: int = 2
+
+    def validate(self) -> None:
+        """Raises ConfigError where nothing could be resumed."""
+        _at_least("checkpoint.every_steps", self.every_steps, 1)
+        _at_least("checkpoint.keep", self.keep, 2)
+
+
+@dataclass
+class EvaluationConfig:
+    """Held-out instances, sampled during training with the rollout engine."""
+
+    every_steps: int = 0  # 0: only before the first and after the last step
+    prompts_per_environment: int = 4
+    samples_per_prompt: int = 4
+    temperature: float = 1.0
+
+    def validate(self) -> None:
+        """Raises ConfigError for empty evaluations."""
+        _at_least("evaluation.every_steps", self.every_steps, 0)
+        _at_least("evaluation.prompts_per_environment", self.prompts_per_environment, 1)
+        _at_least("evaluation.samples_per_prompt", self.samples_per_prompt, 1)
+        _above("evaluation.temperature", self.temperature, 0.0)
+
+
+@dataclass
+class Config:
+    """Everything a run can be told; `configs/` holds functions that return one."""
+
+    run_dir: str = "runs/run"
+    seed: int = 0
+    steps: int = 8
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    evolve: EvolveConfig = field(default_factory=EvolveConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    env_synth: EnvSynthConfig = field(default_factory=EnvSynthConfig)
+
+    def validate(self) -> None:
+        """Raises ConfigError (or env_synth's SettingError) for the first setting that cannot be used."""
+        _at_least("steps", self.steps, 1)
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed must be in [0, 2^31), got {self.seed}")
+        if not self.run_dir:
+            raise ConfigError("run_dir is empty: name the directory that this run writes to")
+        for section in vars(self).values():
+            if dataclasses.is_dataclass(section):
+                section.validate()  # type: ignore[union-attr]
+        longest = max(
+            self.rollout.max_prompt_tokens + self.rollout.max_completion_tokens,
+            (self.evolve.max_proposal_prompt_tokens + self.evolve.max_proposal_tokens) if self.evolve.enabled else 0,
+        )
+        if self.learner.row_tokens < longest:
+            raise ConfigError(
+                f"learner.row_tokens={self.learner.row_tokens} cannot hold one prompt with one completion: up to {longest} "
+                "tokens by the rollout and evolve limits; raise learner.row_tokens or lower those limits"
+            )
+        if self.optimizer.warmup_steps > self.steps:
+            raise ConfigError(f"optimizer.warmup_steps={self.optimizer.warmup_steps} exceeds steps={self.steps}")
+
+
+def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name}={value!r} is not implemented: choose one of {', '.join(map(repr, choices))}")
+
+
+def _at_least(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise ConfigError(f"{name}={value} is too small: it must be at least {low}")
+
+
+def _above(name: str, value: float, low: float, *, inclusive: bool = False) -> None:
+    if not (value >= low if inclusive else value > low):
+        raise ConfigError(f"{name}={value} must be {'at least' if inclusive else 'above'} {low}")
+
+
+def _within(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+    if not ((value > low if open_low else value >= low) and value <= high):
+        raise ConfigError(f"{name}={value} must lie in {'(' if open_low else '['}{low}, {high}]")
+
+
+def _strings(name: str, value: tuple[str, ...]) -> None:
+    if not isinstance(value, tuple) or any(not isinstance(item, str) for item in value):
+        raise ConfigError(f"{name} must be a tuple of strings, got {value!r}")
+    if any("," in item for item in value):
+        raise ConfigError(f"{name}={value!r}: on the command line write a tuple as \"('a', 'b')\"")
