@@ -122,9 +122,7 @@ class ObjectiveConfig:
         _above("objective.entropy_floor", self.entropy_floor, 0.0, inclusive=True)
         _above("objective.entropy_weight", self.entropy_weight, 0.0, inclusive=True)
         if (self.entropy_floor == 0.0) != (self.entropy_weight == 0.0):
-            raise ConfigError(
-                "objective.entropy_floor and objective.entropy_weight belong together: set both or neither"
-            )
+            raise ConfigError("objective.entropy_floor and objective.entropy_weight belong together: set both or neither")
         _at_least("objective.updates_per_batch", self.updates_per_batch, 1)
 
 
@@ -157,7 +155,9 @@ class OptimizerConfig:
 class LearnerConfig:
     """How a batch is cut for the update."""
 
-    row_tokens: int = 512  # tokens of a packed row
+    row_tokens: int = (
+        512  # tokens of a packed row; a prompt with one completion that is longer gets a row of 2, 4, ... times that
+    )
     rows_per_micro_batch: int = 2
 
     def validate(self) -> None:
@@ -270,15 +270,6 @@ class Config:
         for section in vars(self).values():
             if dataclasses.is_dataclass(section):
                 section.validate()  # type: ignore[union-attr]
-        longest = max(
-            self.rollout.max_prompt_tokens + self.rollout.max_completion_tokens,
-            (self.evolve.max_proposal_prompt_tokens + self.evolve.max_proposal_tokens) if self.evolve.enabled else 0,
-        )
-        if self.learner.row_tokens < longest:
-            raise ConfigError(
-                f"learner.row_tokens={self.learner.row_tokens} cannot hold one prompt with one completion: up to {longest} "
-                "tokens by the rollout and evolve limits; raise learner.row_tokens or lower those limits"
-            )
         if self.optimizer.warmup_steps > self.steps:
             raise ConfigError(f"optimizer.warmup_steps={self.optimizer.warmup_steps} exceeds steps={self.steps}")
 

@@ -21,14 +21,14 @@ from jaxtyping import Bool, Float32, Int32
 
 
 class Role(StrEnum):
-    """The two roles of the one policy. The order of members is the order of role indices in a TrainBatch."""
+    """The two roles of the one policy. The order of members is the order of per-role arrays."""
 
     SOLVER = "solver"
     PROPOSER = "proposer"
 
     @property
-    def index(self) -> int:
-        """Position of this role in per-role arrays."""
+    def position(self) -> int:
+        """Where this role stands in per-role arrays."""
         return list(Role).index(self)
 
 
@@ -108,7 +108,7 @@ class TrainBatch:
     completion; `group_ids` 0 is padding. Targets stand at the front of N slots: slot n predicts `targets[r, n]` from the hidden
     state at `sources[r, n]` (the prompt's last token for a completion's first). `loss_weights` carry the aggregation (1 for a
     token mean, 1 / length for a sequence mean) and are 0 for empty slots; `role_denominators` are the counts by which the
-    per-role sums of the whole batch are divided.
+    per-role sums of the whole update are divided. An update may consist of several TrainBatches of different row lengths T.
     """
 
     tokens: Int32[np.ndarray, "R T"]
