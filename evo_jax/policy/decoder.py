@@ -1,0 +1,188 @@
+"""The decoder of the llama, qwen2 and qwen3 families as a Flax NNX module, attention handed in by the caller.
+
+One forward pass serves rollouts and learner: they differ only in the `Attend` they pass. Weights are [in, out], layers an
+unrolled list (a scan over layers would copy the rollout engine's KV caches every step). Left out: sampling, caches,
+placement (`logical_axes` names the axes, `evo_jax.sharding` maps them), weight files.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from evo_jax.policy.attention import Attend
+from evo_jax.policy.model_config import ModelConfig
+from evo_jax.policy.rope import rotate, rotation
+
+_REMAT_POLICIES = {"full": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+REMATS = ("none", *_REMAT_POLICIES)
+
+# Last names of a parameter's path -> logical axes; sharding.py maps these to mesh axes in its one table.
+_LOGICAL_AXES = {
+    ("embedding",): ("vocab", "embed"),
+    ("head",): ("vocab", "embed"),
+    ("query", "weight"): ("embed", "heads"),
+    ("key", "weight"): ("embed", "kv_heads"),
+    ("value", "weight"): ("embed", "kv_heads"),
+    ("output", "weight"): ("heads", "embed"),
+    ("gate", "weight"): ("embed", "mlp"),
+    ("up", "weight"): ("embed", "mlp"),
+    ("down", "weight"): ("mlp", "embed"),
+    ("query", "bias"): ("heads",),
+    ("key", "bias"): ("kv_heads",),
+    ("value", "bias"): ("kv_heads",),
+    ("output", "bias"): ("norm",),
+    ("attention_norm", "scale"): ("norm",),
+    ("mlp_norm", "scale"): ("norm",),
+    ("final_norm", "scale"): ("norm",),
+    ("query_norm", "scale"): ("head_size",),
+    ("key_norm", "scale"): ("head_size",),
+}
+
+
+def logical_axes(path: Sequence[str | int]) -> tuple[str, ...]:
+    """Names of a parameter's axes, by its path in the state, such as ('layers', 3, 'query', 'weight')."""
+    names = tuple(part for part in path if isinstance(part, str) and part != "layers")
+    if names not in _LOGICAL_AXES:
+        raise KeyError(f"no logical axes are known for the parameter {'.'.join(map(str, path))}")
+    return _LOGICAL_AXES[names]
+
+
+class Linear(nnx.Module):
+    """x @ weight (+ bias) in the dtype of x; weight [in, out]."""
+
+    def __init__(self, sizes: tuple[int, int], *, bias: bool, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        scale = sizes[0] ** -0.5
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), sizes, dtype) * jnp.asarray(scale, dtype))
+        self.bias = nnx.Param(jnp.zeros(sizes[1], dtype)) if bias else None
+
+    def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
+        """Matrix product; parameters are cast to the dtype of x first."""
+        y = x @ self.weight[...].astype(x.dtype)
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square normalisation over the last axis, in float32 (arXiv 1910.07467)."""
+
+    def __init__(self, size: int, *, eps: float, dtype: DTypeLike) -> None:
+        self.scale = nnx.Param(jnp.ones(size, dtype))
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        """Scaled to unit root mean square, then by `scale`; returned in the dtype of x."""
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
+        return (wide * self.scale[...].astype(jnp.float32)).astype(x.dtype)
+
+
+class Layer(nnx.Module):
+    """One decoder layer: attention and SwiGLU, each behind a norm and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        width, eps = config.width, config.rms_eps
+        query, kv = config.num_heads * config.head_size, config.num_kv_heads * config.head_size
+
+        def linear(inputs: int, outputs: int, bias: bool = False) -> Linear:
+            return Linear((inputs, outputs), bias=bias, rngs=rngs, dtype=dtype)
+
+        self.head_size = config.head_size
+        self.attention_norm = RMSNorm(width, eps=eps, dtype=dtype)
+        self.query = linear(width, query, config.attention_bias)
+        self.key = linear(width, kv, config.attention_bias)
+        self.value = linear(width, kv, config.attention_bias)
+        self.query_norm = RMSNorm(config.head_size, eps=eps, dtype=dtype) if config.qk_norm else None
+        self.key_norm = RMSNorm(config.head_size, eps=eps, dtype=dtype) if config.qk_norm else None
+        self.output = linear(query, width, config.attention_output_bias)
+        self.mlp_norm = RMSNorm(width, eps=eps, dtype=dtype)
+        self.gate = linear(width, config.ffn_width)
+        self.up = linear(width, config.ffn_width)
+        self.down = linear(config.ffn_width, width)
+
+    def __call__(
+        self, index: int, x: Float[Array, "B L D"], turn: tuple[Array, Array], attend: Attend
+    ) -> Float[Array, "B L D"]:
+        """The residual stream after this layer; `turn` holds the cosines and sines of the rows' positions."""
+        heads = (*x.shape[:2], -1, self.head_size)
+        normed = self.attention_norm(x)
+        q, k, v = (project(normed).reshape(heads) for project in (self.query, self.key, self.value))
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
+        attended = attend(index, rotate(q, *turn), rotate(k, *turn), v)
+        x = x + self.output(attended.reshape(*x.shape[:2], -1))
+        normed = self.mlp_norm(x)
+        return x + self.down(jax.nn.silu(self.gate(normed)) * self.up(normed))
+
+
+class Decoder(nnx.Module):
+    """Token ids to final-norm hidden states; `logits` and the chunked LM head (`head.py`) go on from there.
+
+    Parameters are stored in `param_dtype`; matrix products run in `compute_dtype`, norms, RoPE, softmax and logits in
+    float32. All state is `nnx.Param`: `graph, params = nnx.split(decoder)` gives pure functions their arguments.
+    """
+
+    def __init__(
+        self, config: ModelConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, compute_dtype: DTypeLike
+    ) -> None:
+        self.config = config
+        self.compute_dtype = jnp.dtype(compute_dtype)
+
+        def table(scale: float) -> nnx.Param:
+            shape = (config.vocab_size, config.width)
+            return nnx.Param(jax.random.normal(rngs.params(), shape, param_dtype) * jnp.asarray(scale, param_dtype))
+
+        self.embedding = table(0.02)
+        self.layers = nnx.List([Layer(config, rngs=rngs, dtype=param_dtype) for _ in range(config.num_layers)])
+        self.final_norm = RMSNorm(config.width, eps=config.rms_eps, dtype=param_dtype)
+        # [V, D] like the embedding, so that the LM head is the same code for both.
+        self.head = None if config.tied_embeddings else table(config.width**-0.5)
+
+    def __call__(
+        self, tokens: Int[Array, "B L"], positions: Int[Array, "B L"], attend: Attend, *, remat: str = "none"
+    ) -> Float[Array, "B L D"]:
+        """Hidden states after the final norm, in the compute dtype.
+
+        `attend` mixes tokens (see `attention.Attend`) and is called once a layer, in order. `remat`: 'none' keeps all
+        activations for the backward pass, 'dots' the outputs of the weight products, 'full' each layer's input;
+        with remat `attend` must be pure.
+        """
+        if remat not in REMATS:
+            raise ValueError(f"remat {remat!r} is not one of {', '.join(REMATS)}")
+        config = self.config
+        turn = rotation(positions, config.head_size, config.rope_theta, config.rope_scaling)
+        x = jnp.take(self.embedding[...], tokens, axis=0).astype(self.compute_dtype)
+        for index, layer in enumerate(self.layers):
+
+            def apply(x: Array, index: int = index, layer: Layer = layer) -> Array:
+                return layer(index, x, turn, attend)
+
+            x = (apply if remat == "none" else jax.checkpoint(apply, policy=_REMAT_POLICIES[remat]))(x)
+        return self.final_norm(x)
+
+    def head_weight(self) -> Float[Array, "V D"]:
+        """The LM head's weight in the parameter dtype: the embedding itself where they are tied."""
+        return self.embedding[...] if self.head is None else self.head[...]
+
+    def logits(self, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:
+        """float32 logits of a few positions. Never for whole training batches: that is what `head.py` is for."""
+        weight = self.head_weight().astype(hidden.dtype)
+        return jnp.einsum("...d,vd->...v", hidden, weight, preferred_element_type=jnp.float32)
+
+
+def random_decoder(
+    config: ModelConfig, key: Array, *, param_dtype: DTypeLike = jnp.float32, compute_dtype: DTypeLike = jnp.float32
+) -> Decoder:
+    """A decoder with random weights: products of variance 1 / inputs, embedding 0.02, norms 1, biases 0."""
+    return Decoder(config, rngs=nnx.Rngs(params=key), param_dtype=param_dtype, compute_dtype=compute_dtype)
+
+
+def abstract_decoder(
+    config: ModelConfig, *, param_dtype: DTypeLike = jnp.float32, compute_dtype: DTypeLike = jnp.float32
+) -> Decoder:
+    """A decoder whose parameters are shapes and dtypes only: for loading, sharding and memory estimates."""
+    return nnx.eval_shape(
+        lambda: random_decoder(config, jax.random.key(0), param_dtype=param_dtype, compute_dtype=compute_dtype)
+    )
