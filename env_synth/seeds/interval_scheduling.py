@@ -1,0 +1,69 @@
+"""Seed environment: weighted interval scheduling."""
+
+import bisect
+import re
+
+# By level: jobs, last time, longest job, largest pay, jobs that may be taken (0: any number).
+LEVELS = (
+    (2, 9, 5, 9, 0),
+    (3, 12, 5, 9, 0),
+    (4, 20, 8, 99, 0),
+    (7, 40, 12, 99, 3),
+    (12, 60, 15, 99, 4),
+    (20, 99, 20, 99, 5),
+    (35, 150, 25, 499, 7),
+    (60, 250, 30, 999, 9),
+    (100, 400, 40, 999, 12),
+    (150, 600, 50, 999, 16),
+)
+
+
+def most_pay(jobs, limit):
+    """Highest total pay of at most `limit` jobs that do not overlap; a job is [start, end, pay]."""
+    ordered = sorted(jobs, key=lambda job: job[1])
+    ends = [end for _, end, _ in ordered]
+    best = [0] * (len(jobs) + 1)  # best[i]: from the first i jobs in order of their end
+    for _ in range(limit):
+        fewer, best = best, [0]
+        for place, (start, _, pay) in enumerate(ordered):
+            before = bisect.bisect_right(ends, start, 0, place)
+            best.append(max(best[-1], pay + fewer[before]))
+    return best[-1]
+
+
+class IntervalScheduling:
+    """Most pay from jobs that must not overlap: two jobs at level 0, 150 jobs and at most about 16 taken at level 9."""
+
+    family = "compute"
+    answer_type = "int"
+    answer_format = "one integer"
+    max_level = 9
+
+    def generate(self, rng, level):
+        count, last, longest, largest, limit = LEVELS[level]
+        jobs = []
+        for _ in range(count):
+            start = rng.randint(0, last - longest)
+            pay = rng.randint(1 + largest // 10, largest)
+            jobs.append([start, start + rng.randint(1 + longest // 3, longest), pay])
+        if not limit:
+            return {"jobs": jobs}, {}
+        return {"jobs": jobs, "limit": limit + rng.randint(0, limit // 3)}, {}
+
+    def render(self, public):
+        jobs = "\n".join(f"{start} to {end}: pays {pay}" for start, end, pay in public["jobs"])
+        limit = f"Take at most {public['limit']} jobs. " if "limit" in public else ""
+        return (
+            f"Jobs, each from its start to its end:\n{jobs}\n"
+            f"{limit}Jobs that overlap can't both be taken. A job may start when another ends.\n"
+            "What is the highest total pay?"
+        )
+
+    def reference(self, public, private):
+        return str(most_pay(public["jobs"], public.get("limit", len(public["jobs"]))))
+
+    def verify(self, public, answer, reference):
+        text = answer.strip()
+        if not re.fullmatch(r"[+-]?[0-9]{1,40}", text):
+            return 0.0
+        return 1.0 if int(text) == int(reference) else 0.0
