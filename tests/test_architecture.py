@@ -1,0 +1,200 @@
+"""The layering of the two packages as data, and the caps on files and functions, checked against the source.
+
+A module may import from layers below its own and from nothing beside it, unless its layer is a chain (listed top first).
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Top to bottom. Members of one tuple never import one another; a nested tuple is one layer.
+LAYERS = {
+    "evo_jax": (
+        ("train", "evaluate", "export"),
+        ("trainer",),
+        ("evolve",),
+        ("learner", "rollouts"),
+        (
+            "data",
+            "rewards",
+            "advantages",
+            "objective",
+            "optimizer",
+            "packing",
+            "checkpoint",
+            "metrics",
+            "progress",
+            "report",
+            "evaluation",
+        ),
+        ("policy", "sharding"),
+        ("records", "config"),
+    ),
+    "env_synth": (
+        ("admit", "play"),
+        ("admission", "scoring", "compose"),
+        ("calibration", "novelty", "environment", "registry", "snapshots", "proposal"),
+        ("sandbox", "seeds", "instances", "answers", "prompts"),
+        ("contract",),
+        ("config", "printable"),
+        ("errors",),
+    ),
+}
+# Inside a layer, these imports are meant.
+ALLOWED_BESIDE = {
+    ("sharding", "policy"),
+    ("registry", "snapshots"),
+}
+# The seams: which modules of evo_jax may see which of env_synth. Entries may use any public name.
+SEAMS = {
+    "config": {"config"},
+    "data": {"contract", "snapshots", "answers", "instances"},
+    "rewards": {"contract", "scoring"},
+    "evolve": {
+        "admission",
+        "answers",
+        "compose",
+        "config",
+        "contract",
+        "environment",
+        "errors",
+        "instances",
+        "prompts",
+        "proposal",
+        "registry",
+        "sandbox",
+        "seeds",
+        "snapshots",
+    },
+    "metrics": {"printable"},
+    "progress": {"printable"},
+    "report": {"printable"},
+    "trainer": {"errors"},
+    "train": None,
+    "evaluate": None,
+    "export": None,
+}
+FORBIDDEN_IN_ENV_SYNTH = {"jax", "jaxlib", "flax", "optax", "orbax", "evo_jax", "maxtext", "torch"}
+MAX_FILE_LINES = 500
+MAX_FUNCTION_LINES = 80
+MAX_PARAMETERS = 8
+BANNED_NAMES = {"utils", "common", "helpers", "misc"}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(path for path in (ROOT / package).rglob("*.py") if path.parent != ROOT / "env_synth" / "seeds")
+
+
+def python_files() -> list[Path]:
+    folders = ("evo_jax", "env_synth", "tests", "benchmarks", "examples", "configs", "launch_tpu")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def component(path: Path, package: str) -> str:
+    """The name that stands in LAYERS: the module, or the sub-package it lies in."""
+    return path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+
+
+def imported_names(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the package's full name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def level_of(name: str, package: str) -> int:
+    for level, layer in enumerate(LAYERS[package]):
+        if name in layer:
+            return level
+    raise AssertionError(f"{package}/{name} stands in no layer of tests/test_architecture.py: place it")
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_imports_point_down(package: str) -> None:
+    wrong = []
+    for path in modules(package):
+        if path == ROOT / package / "__init__.py":
+            continue
+        own = component(path, package)
+        for name in imported_names(path):
+            head, _, rest = name.partition(".")
+            if head != package or not rest:
+                continue
+            other = rest.split(".")[0]
+            if other == own or (own, other) in ALLOWED_BESIDE:
+                continue
+            if level_of(other, package) <= level_of(own, package):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, wrong
+
+
+def test_the_halves_touch_only_at_the_seams() -> None:
+    wrong = []
+    for path in modules("evo_jax"):
+        allowed = SEAMS.get(component(path, "evo_jax"), set())
+        for name in imported_names(path):
+            if name.startswith("env_synth") and allowed is not None and name.split(".")[1] not in allowed:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, wrong
+
+
+def test_env_synth_knows_no_accelerator_library() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules("env_synth")
+        for name in imported_names(path)
+        if name.split(".")[0] in FORBIDDEN_IN_ENV_SYNTH
+    ]
+    assert not wrong, wrong
+
+
+def test_no_import_by_string() -> None:
+    wrong = []
+    for path in modules("evo_jax") + modules("env_synth"):
+        if path.is_relative_to(ROOT / "env_synth" / "sandbox"):
+            continue  # the zygote preloads the allow-list by name, inside the sandbox
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called in ("__import__", "importlib.import_module", "import_module"):
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {called}")
+    assert not wrong, wrong
+
+
+def test_packages_are_two_deep_and_well_named() -> None:
+    for package in LAYERS:
+        for path in (ROOT / package).rglob("*.py"):
+            assert len(path.relative_to(ROOT).parts) <= 3, f"{path} lies too deep"
+            assert not BANNED_NAMES & {part.removesuffix(".py") for part in path.parts[-2:]}, f"{path} says nothing"
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [str(path.relative_to(ROOT)) for path in python_files() if not ast.get_docstring(ast.parse(path.read_text()))]
+    environment_sources = ("tests/env_synth/corpus/", "tests/fixtures/")
+    assert not [name for name in silent if not name.startswith(("tests/", *environment_sources))], silent
+
+
+def test_files_functions_and_signatures_stay_small() -> None:
+    wrong = []
+    for path in python_files():
+        text = path.read_text()
+        name = path.relative_to(ROOT)
+        if text.count("\n") > MAX_FILE_LINES:
+            wrong.append(f"{name}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            arguments = [a.arg for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs]
+            if lines > MAX_FUNCTION_LINES:
+                wrong.append(f"{name}:{node.name}: {lines} lines")
+            if len([a for a in arguments if a not in ("self", "cls")]) > MAX_PARAMETERS:
+                wrong.append(f"{name}:{node.name}: {len(arguments)} parameters")
+    assert not wrong, wrong
