@@ -45,9 +45,7 @@ def causal_attend(layer: int, q: Array, k: Array, v: Array) -> Array:
     return packed_attend(row, jnp.zeros_like(row))(layer, q, k, v)
 
 
-def packed_attend(
-    group_ids: Int[Array, "B L"], completion_ids: Int[Array, "B L"], *, query_block: int = QUERY_BLOCK
-) -> Attend:
+def packed_attend(group_ids: Int[Array, "B L"], completion_ids: Int[Array, "B L"], *, query_block: int = QUERY_BLOCK) -> Attend:
     """An `Attend` for rows packed with groups, each a prompt followed by its completions.
 
     Token i sees j <= i of its row iff both have the same group id and j belongs to the prompt (completion id 0) or to

@@ -124,9 +124,7 @@ class Decoder(nnx.Module):
     float32. All state is `nnx.Param`: `graph, params = nnx.split(decoder)` gives pure functions their arguments.
     """
 
-    def __init__(
-        self, config: ModelConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, compute_dtype: DTypeLike
-    ) -> None:
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, compute_dtype: DTypeLike) -> None:
         self.config = config
         self.compute_dtype = jnp.dtype(compute_dtype)
 

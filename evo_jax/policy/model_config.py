@@ -74,9 +74,7 @@ def from_huggingface(config: Mapping[str, Any], *, where: str = "config.json") -
     family = config.get("model_type")
     if family not in FAMILIES:
         known = ", ".join(FAMILIES)
-        raise PolicyError(
-            f"{where}: model_type is {family!r}; this decoder reads {known}. Use a MaxText policy instead."
-        )
+        raise PolicyError(f"{where}: model_type is {family!r}; this decoder reads {known}. Use a MaxText policy instead.")
     _refuse_unsupported(config, where)
 
     def number(key: str) -> int:
@@ -110,6 +108,11 @@ def from_huggingface(config: Mapping[str, Any], *, where: str = "config.json") -
         pad_token_id=_first_id(config.get("pad_token_id")),
         eos_token_ids=token_ids(config.get("eos_token_id")),
     )
+
+
+def with_eos(config: ModelConfig, more: tuple[int, ...]) -> ModelConfig:
+    """`config` with further end-of-sequence ids."""
+    return dataclasses.replace(config, eos_token_ids=tuple(dict.fromkeys((*config.eos_token_ids, *more))))
 
 
 def token_ids(value: int | list[int] | None) -> tuple[int, ...]:
@@ -269,9 +272,7 @@ def to_huggingface(config: ModelConfig, *, dtype: str) -> dict[str, Any]:
     }
     if config.family != "qwen2":
         if config.attention_bias != config.attention_output_bias:
-            raise PolicyError(
-                f"config.json of {config.family} can't say that only some attention projections have biases"
-            )
+            raise PolicyError(f"config.json of {config.family} can't say that only some attention projections have biases")
         written["attention_bias"] = config.attention_bias
     written["bos_token_id"] = None if config.bos_token_id < 0 else config.bos_token_id
     written["pad_token_id"] = None if config.pad_token_id < 0 else config.pad_token_id
