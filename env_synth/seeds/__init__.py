@@ -16,7 +16,7 @@ SEED_SHA256: dict[str, str] = {
     "edit_distance": "777b9dff4c96c3fdfe2a23ed650775d90a7e043af00ecb5a074e947cd7646aa5",
     "toll_shortest_path": "faa16a500d8bb1a6e92d13db5190e6eef74c74218b323610b48477e4d59e016c",
     "linear_recurrence": "6edcf72084fbe49d1d6fc3dcbd806f157fb47db2740b03d3cb3d60f48caf2c9d",
-    "interval_scheduling": "58634538b1847f7d0a8a26cb5ab0e129f0e36bbec1f3f72fba313f287c65cb0f",
+    "interval_scheduling": "d873d6d9e814e9bc3503319936d4890dcc2e0d5c9a3721c117430cffe32d3504",
     "grid_paths": "97d46119257e9443a8c985e6f3c14d9ea44093146f897b272d3a82b07f8c57b1",
     "subset_sum": "eb51ee4f10654aeae1d3678845f3c510db4a6512aee301fffabc554cd27b6bf4",
     "graph_colouring": "dd03058e5058e9a62ed0cfe81c7a83bbe68063420ab33732fbf6dbeab5bbb652",

@@ -1,0 +1,42 @@
+import re
+
+
+def cheapest_simple_route(roads, start, goal, tolls):
+    """Walks every route without repeated towns (with positive costs no repeat can pay off)."""
+    best = []
+
+    def walk(town, seen, total, used):
+        if town == goal:
+            best.append(total)
+            return
+        for source, target, cost, toll in roads:
+            if source == town and target not in seen and used + toll <= tolls:
+                walk(target, seen | {target}, total + cost, used + toll)
+
+    walk(start, {start}, 0, 0)
+    return min(best)
+
+
+def read(prompt):
+    if "costs" in prompt.split("What")[0]:
+        roads = [(int(a), int(b), int(c), 0) for a, b, c in re.findall(r"From (\d+) to (\d+) costs (\d+)", prompt)]
+        tolls = 0
+    else:
+        found = re.findall(r"(\d+)->(\d+) (\d+)(\*?)", prompt)
+        roads = [(int(a), int(b), int(c), len(star)) for a, b, c, star in found]
+        tolls = int(re.search(r"at most (\d+) times", prompt).group(1))
+    start, goal = re.search(r"from (?:town )?(\d+) to (?:town )?(\d+)\?", prompt).groups()
+    return roads, int(start), int(goal), tolls
+
+
+def test_reference_is_the_best_simple_route(small_cases):
+    for _, case in small_cases("toll_shortest_path"):
+        assert case.reference == str(cheapest_simple_route(*read(case.prompt))), case.prompt
+
+
+def test_the_toll_limit_matters(small_cases):
+    changed = 0
+    for environment, case in small_cases("toll_shortest_path", count=30, levels=(3,)):
+        free = environment.reference({**case.public, "tolls": 99}, {})
+        changed += free != case.reference
+    assert changed >= 5
