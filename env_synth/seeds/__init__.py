@@ -14,7 +14,7 @@ from env_synth.errors import EnvSynthError
 SEED_SHA256: dict[str, str] = {
     "register_machine": "d2b66fe3a97b5ae4a798a2f6e171c77f3cae880148db1b2326f6b8b498d0888f",
     "edit_distance": "777b9dff4c96c3fdfe2a23ed650775d90a7e043af00ecb5a074e947cd7646aa5",
-    "toll_shortest_path": "faa16a500d8bb1a6e92d13db5190e6eef74c74218b323610b48477e4d59e016c",
+    "toll_shortest_path": "e75c4233b53e2103a6cb6e8d4204c78105c058392b3e3464d151919ff57cd64c",
     "linear_recurrence": "6edcf72084fbe49d1d6fc3dcbd806f157fb47db2740b03d3cb3d60f48caf2c9d",
     "interval_scheduling": "d873d6d9e814e9bc3503319936d4890dcc2e0d5c9a3721c117430cffe32d3504",
     "grid_paths": "97d46119257e9443a8c985e6f3c14d9ea44093146f897b272d3a82b07f8c57b1",
