@@ -3,8 +3,6 @@
 Not frozen, because absl's config flags write into them before the run starts; nothing writes to them afterwards.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from env_synth.errors import EnvSynthError

@@ -4,8 +4,6 @@ Not frozen, because absl's config flags write into them before the run starts; n
 An option that is unknown, not implemented, or contradicts another is an error here, never ignored.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass, field
 

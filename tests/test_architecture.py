@@ -29,6 +29,8 @@ LAYERS = {
             "progress",
             "report",
             "evaluation",
+            "memory",
+            "run_directory",
         ),
         ("policy", "sharding"),
         ("records", "config"),

@@ -1,0 +1,52 @@
+"""The memory a run will need, from shapes alone: what `--dry_run` prints.
+
+Left out: XLA's own temporary buffers beyond the large ones named here, and sharding over several devices.
+"""
+
+from __future__ import annotations
+
+from evo_jax.config import Config
+from evo_jax.policy.model_config import ModelConfig
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+_MIB = 2**20
+
+
+def parameter_count(model: ModelConfig) -> int:
+    """Number of parameters of the decoder; a tied head counts once."""
+    query, kv = model.num_heads * model.head_size, model.num_kv_heads * model.head_size
+    layer = model.width * (2 * query + 2 * kv) + 3 * model.width * model.ffn_width + 2 * model.width
+    layer += (query + 2 * kv) * model.attention_bias + model.width * model.attention_output_bias
+    layer += 2 * model.head_size * model.qk_norm
+    embeddings = model.vocab_size * model.width * (1 if model.tied_embeddings else 2)
+    return model.num_layers * layer + embeddings + model.width
+
+
+def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) -> dict[str, float]:
+    """MiB by use: parameters, gradients, optimizer, the engine's weights and KV cache, activations and logits of the update."""
+    parameters = parameter_count(model)
+    compute = _BYTES[compute_dtype]
+    kv_token = 2 * model.num_layers * model.num_kv_heads * model.head_size * compute
+    prompts = -(-config.rollout.slots // config.rollout.group_size)
+    cached_tokens = config.rollout.slots * config.rollout.max_completion_tokens + prompts * config.rollout.max_prompt_tokens
+    row_tokens = config.learner.row_tokens * config.learner.rows_per_micro_batch
+    layer_input = row_tokens * model.width * compute
+    inside_layer = row_tokens * (4 * model.width + 3 * model.ffn_width) * compute
+    activations = {
+        "none": model.num_layers * (layer_input + inside_layer),
+        "dots": model.num_layers * (layer_input + inside_layer // 2),
+        "full": model.num_layers * layer_input + inside_layer,
+    }[config.policy.remat]
+    estimate = {
+        "parameters": parameters * _BYTES[config.policy.param_dtype],
+        "gradients": parameters * 4,
+        "optimizer": 2 * parameters * _BYTES[config.policy.param_dtype],
+        "rollout weights": parameters * compute,
+        "rollout KV cache": cached_tokens * kv_token,
+        "update activations": activations,
+        "update logits": 2 * config.policy.logits_chunk_tokens * model.vocab_size * 4,
+    }
+    if config.objective.kl_weight:
+        estimate["reference policy"] = parameters * _BYTES[config.policy.param_dtype]
+    megabytes = {name: size / _MIB for name, size in estimate.items()}
+    return {**megabytes, "sum": sum(megabytes.values())}

@@ -1,0 +1,114 @@
+"""The directory of one run: claimed once, never silently reused, held by one process at a time.
+
+Holds the resolved config and provenance (config.json); every other file in it belongs to the stage that writes it. Left
+out: the metrics files, checkpoints and registry themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from evo_jax.config import Config, ConfigError
+
+CONFIG_FILE = "config.json"
+_LOCK_FILE = ".lock"
+_VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+# What a resumed run may change without becoming another run.
+_FREE_ON_RESUME = ("steps", "run_dir", "checkpoint.keep")
+
+
+class RunDirectory:
+    """The claimed run directory; a context manager that holds its lock."""
+
+    def __init__(self, config: Config, *, resume: bool) -> None:
+        """Claims `config.run_dir`.
+
+        Raises:
+            ConfigError: the directory holds a run already and `resume` is False; there is nothing to resume; another
+                process is using it; or the config differs from the one the run was started with.
+        """
+        self.path = Path(config.run_dir)
+        written = self.path / CONFIG_FILE
+        if resume and not written.is_file():
+            raise ConfigError(f"--resume: {self.path} holds no run (no {CONFIG_FILE}); start it without --resume")
+        if not resume and self.path.exists() and any(self.path.iterdir()):
+            raise ConfigError(
+                f"run_dir={self.path} is not empty: a run directory is never reused. Name another one, or add --resume to go on"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / _LOCK_FILE).open("a")
+        except OSError as error:
+            raise ConfigError(f"run_dir={self.path} cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise ConfigError(f"run_dir={self.path} is in use by another process: wait for it, or stop it first") from error
+        if resume:
+            _check_same_run(json.loads(written.read_text())["config"], as_json(config), self.path)
+        else:
+            _write_atomically(written, json.dumps({"config": as_json(config), **provenance()}, indent=1) + "\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.close()
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """The resolved config as JSON values (tuples become lists)."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions and machine: what a number needs beside it to mean something."""
+    return {
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
+        "machine": {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))},
+    }
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _check_same_run(started: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    before, after = _flat(started), _flat(now)
+    changed = sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name) and name not in _FREE_ON_RESUME
+    )
+    if changed:
+        shown = ", ".join(f"{name}: {before.get(name)!r} -> {after.get(name)!r}" for name in changed[:5])
+        raise ConfigError(f"--resume: the config differs from the one {path} was started with ({shown}); start a new run_dir")
+
+
+def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(text)
+    temporary.replace(path)
