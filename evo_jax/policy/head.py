@@ -1,0 +1,131 @@
+"""The LM head in chunks: log-probs of given tokens and entropies, without [N, V] logits in either pass.
+
+A chunk of rows is multiplied with the head, reduced to two numbers a row, and forgotten; the backward pass recomputes it
+(Cut Your Losses, arXiv 2411.09009, does this in a kernel; here it is plain XLA). Rows whose mask is 0 are moved to the
+end first and cost nothing. Left out: sampling, the loss itself, and a vocabulary sharded over devices (call it inside
+a shard_map over rows).
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+# float32 logits of one chunk that the automatic chunk size aims at.
+_CHUNK_BYTES = 64 * 2**20
+
+
+def target_logprobs(
+    hidden: Float[Array, "N D"],
+    head_weight: Float[Array, "V D"],
+    targets: Int[Array, "N"],
+    mask: Bool[Array, "N"],
+    *,
+    temperature: float | Float[Array, ""] = 1.0,
+    chunk_rows: int = 0,
+) -> tuple[Float[Array, "N"], Float[Array, "N"]]:
+    """Log-probability of each row's target and entropy (nats) of its distribution, float32; both 0 where not `mask`.
+
+    Logits are hidden @ head_weight.T / temperature, multiplied in the dtype of `hidden`, accumulated in float32. Both
+    results are differentiable with respect to `hidden` and `head_weight`, not to the temperature. `chunk_rows` rows at a
+    time (0: as many as 64 MiB of logits hold). The trip count depends on the mask, so only reverse mode works.
+    """
+    rows = hidden.shape[0]
+    chunk_rows = min(chunk_rows or automatic_chunk_rows(head_weight.shape[0]), rows)
+    # Scored rows first: then the chunks that hold none of them are the last ones and the loop just ends earlier.
+    order = jnp.argsort(~mask, stable=True)
+    order = jnp.pad(order, (0, -rows % chunk_rows), mode="edge")
+    live = jnp.arange(order.shape[0]) < jnp.sum(mask)
+    scored = _chunked(hidden[order], head_weight, targets[order], live, jnp.asarray(temperature, jnp.float32), chunk_rows)
+    back = jnp.where(live, order, rows)  # out of range: dropped
+    logprobs, entropies = (jnp.zeros(rows, jnp.float32).at[back].set(x, mode="drop") for x in scored)
+    return logprobs, entropies
+
+
+def automatic_chunk_rows(vocab_size: int) -> int:
+    """Rows whose float32 logits take about 64 MiB, a multiple of 64."""
+    return max(64, _CHUNK_BYTES // (4 * vocab_size) // 64 * 64)
+
+
+def _chunk_logits(hidden: Array, weight: Array, temperature: Array) -> Float[Array, "C V"]:
+    logits = jax.lax.dot_general(hidden, weight, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
+    return logits / temperature
+
+
+def _chunk_count(live: Bool[Array, "N"], chunk_rows: int) -> Int[Array, ""]:
+    return (jnp.sum(live) + chunk_rows - 1) // chunk_rows
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _chunked(
+    hidden: Array, weight: Array, targets: Array, live: Array, temperature: Array, chunk_rows: int
+) -> tuple[Array, Array]:
+    logprobs, entropies, _ = _forward(hidden, weight, targets, live, temperature, chunk_rows)
+    return logprobs, entropies
+
+
+def _forward(
+    hidden: Array, weight: Array, targets: Array, live: Array, temperature: Array, chunk_rows: int
+) -> tuple[Array, Array, Array]:
+    """(log-probs, entropies, log of the normaliser) of the rows; the `live` ones come first, the others stay 0."""
+    weight = weight.astype(hidden.dtype)
+
+    def step(chunk: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
+        start = chunk * chunk_rows
+        logits = _chunk_logits(_rows(hidden, start, chunk_rows), weight, temperature)
+        log_normaliser = jax.nn.logsumexp(logits, axis=-1)
+        target = jnp.take_along_axis(logits, _rows(targets, start, chunk_rows)[:, None], axis=-1)[:, 0]
+        mean = jnp.sum(jnp.exp(logits - log_normaliser[:, None]) * logits, axis=-1)
+        keep = _rows(live, start, chunk_rows)
+        values = (target - log_normaliser, log_normaliser - mean, log_normaliser)
+        return tuple(
+            jax.lax.dynamic_update_slice(result, jnp.where(keep, value, 0.0), (start,))
+            for result, value in zip(results, values, strict=True)
+        )
+
+    zeros = jnp.zeros(hidden.shape[0], jnp.float32)
+    logprobs, entropies, log_normalisers = jax.lax.fori_loop(0, _chunk_count(live, chunk_rows), step, (zeros, zeros, zeros))
+    return logprobs, entropies, log_normalisers
+
+
+def _rows(x: Array, start: Array, count: int) -> Array:
+    return jax.lax.dynamic_slice_in_dim(x, start, count)
+
+
+def _chunked_forward(
+    hidden: Array, weight: Array, targets: Array, live: Array, temperature: Array, chunk_rows: int
+) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    logprobs, entropies, log_normalisers = _forward(hidden, weight, targets, live, temperature, chunk_rows)
+    return (logprobs, entropies), (hidden, weight, targets, live, temperature, entropies, log_normalisers)
+
+
+def _chunked_backward(
+    chunk_rows: int, saved: tuple[Array, ...], cotangents: tuple[Array, Array]
+) -> tuple[Array, Array, np.ndarray, np.ndarray, Array]:
+    """With z the logits, p = softmax z and H the entropy: d logprob / dz = onehot - p and dH / dz = -p (log p + H)."""
+    hidden, weight, targets, live, temperature, entropies, log_normalisers = saved
+    narrow = weight.astype(hidden.dtype)
+
+    def step(chunk: Array, gradients: tuple[Array, Array]) -> tuple[Array, Array]:
+        start = chunk * chunk_rows
+        rows = _rows(hidden, start, chunk_rows)
+        keep = _rows(live, start, chunk_rows)
+        to_logprob, to_entropy = (jnp.where(keep, _rows(g, start, chunk_rows), 0.0)[:, None] for g in cotangents)
+        log_p = _chunk_logits(rows, narrow, temperature) - _rows(log_normalisers, start, chunk_rows)[:, None]
+        entropy = _rows(entropies, start, chunk_rows)[:, None]
+        slope = -jnp.exp(log_p) * (to_logprob + to_entropy * (log_p + entropy))
+        chosen = jnp.arange(slope.shape[1]) == _rows(targets, start, chunk_rows)[:, None]
+        slope = (jnp.where(chosen, slope + to_logprob, slope) / temperature).astype(hidden.dtype)
+        to_rows = jnp.matmul(slope, narrow, preferred_element_type=jnp.float32).astype(hidden.dtype)
+        to_weight = jax.lax.dot_general(slope, rows, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+        return jax.lax.dynamic_update_slice_in_dim(gradients[0], to_rows, start, 0), gradients[1] + to_weight
+
+    start = (jnp.zeros_like(hidden), jnp.zeros(weight.shape, jnp.float32))
+    to_hidden, to_weight = jax.lax.fori_loop(0, _chunk_count(live, chunk_rows), step, start)
+    no_gradient = [np.zeros(x.shape, jax.dtypes.float0) for x in (targets, live)]
+    return to_hidden, to_weight.astype(weight.dtype), no_gradient[0], no_gradient[1], jnp.zeros_like(temperature)
+
+
+_chunked.defvjp(_chunked_forward, _chunked_backward)
