@@ -73,7 +73,7 @@ class _StateFinder:
             imported = kinds & {"import", "from"}  # module.function(...): the rules on modules judge it
             if not imported and not (calls_own_method and kinds <= {"class", "function"}):
                 yield violation_at(node, "keeps_state", f"{what} {root.id}", _EXPECTED)
-        elif kinds == {"parameter"} and isinstance(scope.node, ast.FunctionDef | ast.Lambda):
+        elif "parameter" in kinds and isinstance(scope.node, ast.FunctionDef | ast.Lambda):
             if _has_mutable_default(scope.node, root.id):
                 yield violation_at(node, "keeps_state", f"{what} the default of {root.id}", _EXPECTED)
             elif not parameters_only and not calls_own_method and self._is_self(root.id, scope.node):

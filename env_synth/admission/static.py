@@ -64,7 +64,7 @@ def read_source(source: str) -> tuple[SourceFacts | None, list[Violation], dict[
         broken += state_violations(scoped, environment_class)
         broken += [*_check_methods(environment_class), *_check_attributes(environment_class)]
     if broken or environment_class is None:
-        return None, broken, measures
+        return None, sorted(broken), measures
     return SourceFacts(tree, environment_class, _info(environment_class)), [], measures
 
 
