@@ -6,6 +6,7 @@ placement (`logical_axes` names the axes, `evo_jax.sharding` maps them), weight 
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,11 @@ def logical_axes(path: Sequence[str | int]) -> tuple[str, ...]:
     if names not in _LOGICAL_AXES:
         raise KeyError(f"no logical axes are known for the parameter {'.'.join(map(str, path))}")
     return _LOGICAL_AXES[names]
+
+
+def flat_parameters(params: nnx.State) -> list[tuple[tuple[str | int, ...], nnx.Variable]]:
+    """Every parameter of a decoder's state with its path, in a fixed order."""
+    return [(cast(tuple[str | int, ...], path), variable) for path, variable in nnx.to_flat_state(params)]
 
 
 class Linear(nnx.Module):

@@ -7,7 +7,7 @@ silently left random. Left out: downloading, quantised compute, checkpoints of a
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from evo_jax.policy.decoder import Decoder, abstract_decoder
+from evo_jax.policy.decoder import Decoder, abstract_decoder, flat_parameters
 from evo_jax.policy.errors import PolicyError
 from evo_jax.policy.gguf import GgufFile
 from evo_jax.policy.huggingface import HuggingFaceDirectory
@@ -121,11 +121,6 @@ def _fill(source: _Source, decoder: Decoder, place: Place | None) -> Decoder:
         value = value.astype(variable.dtype)
         filled.append((path, variable.replace(jnp.array(value) if place is None else place(path, value))))
     return nnx.merge(graph, nnx.from_flat_state(filled))
-
-
-def flat_parameters(params: nnx.State) -> list[tuple[tuple[str | int, ...], nnx.Variable]]:
-    """Every parameter of a decoder's state with its path, in a fixed order."""
-    return [(cast(tuple[str | int, ...], path), variable) for path, variable in nnx.to_flat_state(params)]
 
 
 def _stored_shape(path: Sequence[str | int], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,0 +1,147 @@
+"""Writing a policy as a Hugging Face directory that transformers and inference servers load.
+
+Tensors are streamed one at a time, and the directory appears under its name only when it is complete. Left out: reading
+it back (`huggingface`), checking it against a second implementation (`evo_jax.export`), pushing it anywhere.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from evo_jax.policy.decoder import flat_parameters
+from evo_jax.policy.errors import PolicyError
+from evo_jax.policy.huggingface import tensor_name
+from evo_jax.policy.model_config import ModelConfig, eos_field, to_huggingface
+from evo_jax.policy.tokenizer import Tokenizer
+
+_DTYPE_NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+_MAX_SHARD_BYTES = 5 * 10**9
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """One tensor to write; `shape` as stored. Products are stored [out, in], the decoder holds them [in, out]."""
+
+    name: str
+    shape: tuple[int, ...]
+    transposed: bool
+    variable: nnx.Variable
+
+    def value(self, dtype: str) -> np.ndarray:
+        value = np.asarray(jax.device_get(self.variable[...])).astype(np.dtype(dtype))
+        return np.ascontiguousarray(value.T if self.transposed else value)
+
+
+def save_huggingface(
+    directory: str | Path,
+    config: ModelConfig,
+    params: nnx.State,
+    tokenizer: Tokenizer,
+    *,
+    dtype: str = "",
+    max_shard_bytes: int = _MAX_SHARD_BYTES,
+) -> None:
+    """Write config, weights and tokenizer into the new directory `directory`.
+
+    `params` is the decoder's state (`nnx.state(decoder)`), stored as `dtype` ('float32', 'bfloat16', 'float16'; '' keeps
+    the parameters' own). Raises PolicyError when the directory exists already and is not empty, or can't be written; then
+    nothing is left behind.
+    """
+    directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise PolicyError(f"{directory} exists already; choose a new directory, nothing is overwritten")
+    entries = [_entry(path, variable) for path, variable in flat_parameters(params)]
+    dtype = dtype or str(np.dtype(entries[0].variable.dtype))
+    if dtype not in _DTYPE_NAMES:
+        raise PolicyError(f"weights can't be stored as {dtype!r}; known: {', '.join(_DTYPE_NAMES)}")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        try:
+            _write_json(scratch / "config.json", to_huggingface(config, dtype=dtype))
+            _write_json(scratch / "generation_config.json", _generation_config(config, tokenizer))
+            tokenizer.save(scratch)
+            _write_weights(scratch, entries, dtype, max_shard_bytes)
+            scratch.chmod(0o755)  # mkdtemp's 0o700 would keep a server of another user out
+            os.replace(scratch, directory)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise PolicyError(f"{directory} can't be written: {error}") from error
+
+
+def _entry(path: Sequence[str | int], variable: nnx.Variable) -> _Entry:
+    shape, transposed = tuple(variable.shape), path[-1] == "weight"
+    return _Entry(tensor_name(path), shape[::-1] if transposed else shape, transposed, variable)
+
+
+def _generation_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    written: dict[str, Any] = {"eos_token_id": eos_field(tokenizer.eos_token_ids or config.eos_token_ids)}
+    written |= {"pad_token_id": tokenizer.pad_token_id, "do_sample": False}
+    if config.bos_token_id >= 0:
+        written["bos_token_id"] = config.bos_token_id
+    return written
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_weights(directory: Path, entries: list[_Entry], dtype: str, max_shard_bytes: int) -> None:
+    """One model.safetensors, or numbered shards and their index when it would grow beyond `max_shard_bytes`."""
+    shards = _split(entries, np.dtype(dtype).itemsize, max_shard_bytes)
+    if len(shards) == 1:
+        _write_safetensors(directory / "model.safetensors", shards[0], dtype)
+        return
+    weight_map: dict[str, str] = {}
+    total = 0
+    for number, shard in enumerate(shards, start=1):
+        name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        total += _write_safetensors(directory / name, shard, dtype)
+        weight_map |= {entry.name: name for entry in shard}
+    _write_json(directory / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _split(entries: list[_Entry], itemsize: int, max_shard_bytes: int) -> list[list[_Entry]]:
+    shards: list[list[_Entry]] = [[]]
+    filled = 0
+    for entry in entries:
+        size = int(np.prod(entry.shape)) * itemsize
+        if shards[-1] and filled + size > max_shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(entry)
+        filled += size
+    return shards
+
+
+def _write_safetensors(path: Path, entries: list[_Entry], dtype: str) -> int:
+    """Write one file tensor by tensor (the library's writer wants all of them in memory); returns its data bytes.
+
+    The format: a little-endian u64 header length, a JSON header padded with spaces to 8 bytes, the data.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for entry in entries:
+        end = offset + int(np.prod(entry.shape)) * np.dtype(dtype).itemsize
+        header[entry.name] = {"dtype": _DTYPE_NAMES[dtype], "shape": entry.shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for entry in entries:
+            file.write(entry.value(dtype).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())
+    return offset
