@@ -170,19 +170,15 @@ class DataConfig:
 
     registry: str = ""  # empty: <run directory>/registry
     seeds: tuple[str, ...] = ()  # names of seed environments; empty: all ten
-    seed_levels: tuple[int, ...] = (0, 1)  # levels mixed when a seed environment enters the pool
-    train_instances_per_environment: int = 256  # made at each snapshot, per environment
-    held_out_instances_per_environment: int = 16
+    levels: tuple[int, ...] = (0, 1)  # levels mixed when an environment enters the pool
     rewards: str = "verified"  # "verified", or "random": the control arm that must not learn
 
     def validate(self) -> None:
         """Raises ConfigError for unknown rewards and empty banks."""
         _one_of("data.rewards", self.rewards, ("verified", "random"))
         _strings("data.seeds", self.seeds)
-        if not self.seed_levels or any(not isinstance(level, int) or level < 0 for level in self.seed_levels):
-            raise ConfigError(f"data.seed_levels must be one or more levels >= 0, got {self.seed_levels!r}")
-        for name in ("train_instances_per_environment", "held_out_instances_per_environment"):
-            _at_least(f"data.{name}", getattr(self, name), 1)
+        if not self.levels or any(not isinstance(level, int) or level < 0 for level in self.levels):
+            raise ConfigError(f"data.levels must be one or more levels >= 0, got {self.levels!r}")
 
 
 @dataclass
@@ -196,18 +192,27 @@ class EvolveConfig:
     max_proposal_prompt_tokens: int = 1536
     max_proposal_tokens: int = 384
     composites_per_round: int = 1
-    max_composite_parents_uses: int = 2  # composites one environment may be a parent of
+    max_composites_per_parent: int = 2
     seed_sampling_floor: float = 0.2
     max_active_environments: int = 64
+    max_age_steps: int = 30  # after which an environment that is no seed is rotated out
+    max_failure_fraction: float = 0.01  # of an environment's own scores, past which it is quarantined
 
     def validate(self) -> None:
         """Raises ConfigError for empty rounds."""
-        for name in ("round_steps", "max_proposal_prompt_tokens", "max_proposal_tokens", "max_active_environments"):
+        for name in (
+            "round_steps",
+            "max_proposal_prompt_tokens",
+            "max_proposal_tokens",
+            "max_active_environments",
+            "max_age_steps",
+        ):
             _at_least(f"evolve.{name}", getattr(self, name), 1)
-        for name in ("proposals_per_round", "composites_per_round", "max_composite_parents_uses"):
+        for name in ("proposals_per_round", "composites_per_round", "max_composites_per_parent"):
             _at_least(f"evolve.{name}", getattr(self, name), 0)
         _at_least("evolve.proposal_group_size", self.proposal_group_size, 2)
         _within("evolve.seed_sampling_floor", self.seed_sampling_floor, 0.0, 1.0)
+        _within("evolve.max_failure_fraction", self.max_failure_fraction, 0.0, 1.0)
 
 
 @dataclass
@@ -228,7 +233,7 @@ class EvaluationConfig:
     """Held-out instances, sampled during training with the rollout engine."""
 
     every_steps: int = 0  # 0: only before the first and after the last step
-    prompts_per_environment: int = 4
+    prompts_per_environment: int = 4  # at each of data.levels
     samples_per_prompt: int = 4
     temperature: float = 1.0
 
