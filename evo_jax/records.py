@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
@@ -76,6 +77,31 @@ class RolloutBatch:
     def prompt_of(self, rollout: int) -> Prompt:
         """The prompt that rollout number `rollout` completes."""
         return self.prompts[rollout // self.group_size]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; float32 survive exactly as decimal float64."""
+        arrays = {name: value.tolist() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        prompts = [{**vars(prompt), "token_ids": list(prompt.token_ids)} for prompt in self.prompts]
+        return {**arrays, "prompts": prompts, "group_size": self.group_size, "texts": list(self.texts)}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> RolloutBatch:
+        """The batch that `to_json` was called on."""
+        prompts = tuple(
+            Prompt(**{**prompt, "role": Role(prompt["role"]), "token_ids": tuple(prompt["token_ids"])})
+            for prompt in value["prompts"]
+        )
+        shape = (len(value["texts"]), -1)
+        return RolloutBatch(
+            prompts=prompts,
+            group_size=value["group_size"],
+            texts=tuple(value["texts"]),
+            tokens=np.array(value["tokens"], np.int32).reshape(shape),
+            lengths=np.array(value["lengths"], np.int32),
+            rollout_logprobs=np.array(value["rollout_logprobs"], np.float32).reshape(shape),
+            truncated=np.array(value["truncated"], np.bool_),
+            policy_versions=np.array(value["policy_versions"], np.int32),
+        )
 
 
 @dataclass(frozen=True)
