@@ -1,0 +1,93 @@
+"""Where arrays live: the mesh, one table from logical axis to mesh axis, and the shardings of a pytree.
+
+One device is a mesh of shape (1, 1, 1, 1) on the same code path as many. Left out: how a computation is split (XLA's
+partitioner follows these shardings), and several processes, which only change what `jax.devices()` returns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from evo_jax.config import ConfigError
+from evo_jax.policy.decoder import logical_axes
+
+# data: whole copies of the parameters; fsdp: rows and parameters both cut; tensor: heads and MLP cut; context: tokens cut.
+MESH_AXES = ("data", "fsdp", "tensor", "context")
+
+# THE table. A logical axis that is missing here is an error, one mapped to None is whole on every device.
+RULES: dict[str, str | tuple[str, ...] | None] = {
+    "vocab": "tensor",
+    "embed": "fsdp",
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "mlp": "tensor",
+    "norm": None,
+    "head_size": None,
+    "rows": ("data", "fsdp"),
+    "tokens": "context",
+    "slots": None,
+    "roles": None,
+}
+
+
+def make_mesh(shape: Sequence[int] = (1, 1, 1, 1), devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Mesh over the first devices (default: all that JAX sees), axes MESH_AXES; ConfigError where they are too few."""
+    if len(shape) != len(MESH_AXES) or any(size < 1 for size in shape):
+        raise ConfigError(f"a mesh shape gives the sizes of {', '.join(MESH_AXES)}, each at least 1; got {tuple(shape)}")
+    available = list(jax.devices() if devices is None else devices)
+    needed = math.prod(shape)
+    if needed > len(available):
+        raise ConfigError(f"mesh shape {tuple(shape)} needs {needed} devices, JAX sees {len(available)}")
+    return Mesh(np.asarray(available[:needed]).reshape(shape), MESH_AXES)
+
+
+def named_sharding(mesh: Mesh, axes: Sequence[str]) -> NamedSharding:
+    """The sharding of an array whose dimensions are the logical `axes`; none at all is a replicated array."""
+    unknown = [axis for axis in axes if axis not in RULES]
+    if unknown:
+        raise KeyError(f"logical axis {unknown[0]!r} stands in no row of sharding.RULES ({', '.join(RULES)})")
+    return NamedSharding(mesh, PartitionSpec(*(RULES[axis] for axis in axes)))
+
+
+def shards(mesh: Mesh, axis: str) -> int:
+    """Into how many parts the mesh cuts a logical axis."""
+    rule = RULES[axis]
+    names = () if rule is None else (rule,) if isinstance(rule, str) else rule
+    return math.prod(mesh.shape[name] for name in names)
+
+
+def parameter_shardings(mesh: Mesh, params: PyTree) -> PyTree:
+    """A NamedSharding for every parameter, by the policy's logical axes.
+
+    Raises ConfigError naming the parameter where an axis cannot be cut evenly.
+    """
+
+    def of_leaf(path: tuple, leaf: jax.Array) -> NamedSharding:
+        names = path_names(path)
+        axes = logical_axes(names)
+        for size, axis in zip(leaf.shape, axes, strict=True):
+            if size % shards(mesh, axis):
+                raise ConfigError(
+                    f"parameter {'.'.join(map(str, names))}: axis {axis!r} of size {size} cannot be cut into "
+                    f"{shards(mesh, axis)} parts; choose another mesh shape than {tuple(mesh.shape.values())}"
+                )
+        return named_sharding(mesh, axes)
+
+    return jax.tree_util.tree_map_with_path(of_leaf, params)
+
+
+def path_names(path: tuple) -> tuple[str | int, ...]:
+    """A JAX key path as plain names, without the `value` that Flax variables append."""
+    names: list[str | int] = []
+    for key in path:
+        name = getattr(key, "key", getattr(key, "idx", getattr(key, "name", None)))
+        if name is None:
+            raise KeyError(f"cannot name the entry {key!r} of the path {jax.tree_util.keystr(path)}")
+        names.append(name)
+    return tuple(names[:-1] if names and names[-1] == "value" else names)
