@@ -1,9 +1,9 @@
 """The way into the sandbox: `Sandbox` opens a locked `Worker` for one source; a worker answers typed calls.
 
-The host trusts no word of a worker. CPU time is read from the kernel, replies are bounded and decoded strictly (`messages`), and a
-worker that breaks the protocol is killed. A verdict is decided by CPU time, never by the wall clock: a worker that could not
-get the processor in time is the host's fault (`host_overload`), to be retried on a fresh worker; one that waits without using the
-processor hangs by its own doing (`timeout`).
+The host trusts no word of a worker. CPU time is read from the kernel, replies are bounded and decoded strictly
+(`messages`), and a worker that breaks the protocol is killed. A verdict is decided by CPU time, never by the wall clock: a
+worker that could not get the processor in time is the host's fault (`host_overload`), to be retried on a fresh worker; one
+that waits without using the processor hangs by its own doing (`timeout`).
 
 Deliberately left out: instances and splits (`env_synth.environment`), many workers at once (`env_synth.scoring`).
 """
@@ -111,7 +111,7 @@ class Worker:
         return grades if isinstance(grades, Failure) else grades[0]
 
     def verify_batch(self, cases: Sequence[tuple[Any, str, str | None]]) -> list[float | Failure] | Failure:
-        """One grade a (public, answer, reference), all within the limit of one call; a Failure if the batch as a whole failed."""
+        """One grade a (public, answer, reference), all within the limit of one call; a Failure if the whole batch failed."""
         self.begin_verify([(messages.encode_value(public), reference, [answer]) for public, answer, reference in cases])
         return self._wait()
 

@@ -20,7 +20,7 @@ MAX_FORMAT_CHARACTERS = 200
 CLAIMABLE = {"memory", "denied", "recursion", "exception", "exit", "bad_output"}
 
 
-class _Reply(msgspec.Struct, tag_field="kind", forbid_unknown_fields=True, frozen=True):
+class _Reply(msgspec.Struct, tag_field="kind", forbid_unknown_fields=True):
     id: int
 
 
@@ -30,7 +30,7 @@ class Failed(_Reply, tag="failed"):
     failure: tuple[str, str]
 
 
-class Info(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class Info(msgspec.Struct, forbid_unknown_fields=True):
     """The class attributes of a source, as sent."""
 
     class_name: str

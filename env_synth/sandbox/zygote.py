@@ -264,8 +264,8 @@ class _Zygote:
 
     def _become_worker(self, descriptor: int) -> NoReturn:
         try:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
-                signal.signal(number, signal.SIG_DFL)
+            for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+                signal.signal(ignored, signal.SIG_DFL)
             kept = {descriptor, self.prepared.parent_pidfd, self.prepared.landlock_ruleset}
             low = 3
             for number in sorted(kept):
