@@ -43,11 +43,15 @@ class ScoringConfig:
     """How replies become scores."""
 
     extraction_rule: str = "tag"  # "tag" or "tag_or_last_value"
+    replay_fraction: float = 0.01  # share of groups that are graded again, in reverse order, before their scores are used
+    max_queued_groups: int = 1024  # beyond this, whoever asks for scores waits
 
     def validate(self) -> None:
         """Raises SettingError for an unknown rule."""
         rules = ("tag", "tag_or_last_value")
         _require(self.extraction_rule in rules, f"scoring.extraction_rule must be one of {rules}")
+        _require(0.0 <= self.replay_fraction <= 1.0, "scoring.replay_fraction must be in [0, 1]")
+        _require(self.max_queued_groups >= 1, "scoring.max_queued_groups must be at least 1")
 
 
 @dataclass
