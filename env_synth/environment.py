@@ -9,6 +9,7 @@ retried once on a fresh worker. Deliberately left out: finding answers in replie
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from env_synth.answers import tidy_answer
@@ -117,7 +118,7 @@ class Environment:
             return grades
         if len(tidied) == 1:
             return [grades]
-        alone = [self._call(lambda worker, case=case: worker.verify_batch([case])) for case in tidied]
+        alone = [self._call(partial(Worker.verify_batch, cases=[case])) for case in tidied]
         return [grade if isinstance(grade, Failure) else grade[0] for grade in alone]
 
     def count_steps(self, method: str, *arguments: Any) -> tuple[str, int] | Failure:

@@ -343,6 +343,11 @@ class Sandbox:
         """Workers alive now, over all zygotes."""
         return sum(zygote.live_workers for zygote in self._zygotes.values() if not zygote.dead)
 
+    @property
+    def peak_worker_mib(self) -> float:
+        """The most memory that any worker has held, of those that have ended."""
+        return max((zygote.peak_memory_kib / 1024 for zygote in self._zygotes.values()), default=0.0)
+
     def start(self, source: str, *, trusted: bool = False, hash_seed: int = 0) -> Worker:
         """A worker that has been asked to load `source` and has not been waited for: the next `advance` concerns the load.
 

@@ -76,6 +76,7 @@ class Zygote:
     errors: dict[str, str] = field(default_factory=dict)
     evidence: dict[str, bool] = field(default_factory=dict)
     dead: bool = False
+    peak_memory_kib: int = 0
 
     def __post_init__(self) -> None:
         """Starts the process and waits until it has tried its layers. Raises SandboxError if it can't start."""
@@ -189,6 +190,7 @@ class Zygote:
         process = self._processes[ticket]
         if kind == b"X":
             process.exit_status, process.cpu_s, process.memory_kib = value, cpu_s, memory_kib
+            self.peak_memory_kib = max(self.peak_memory_kib, memory_kib)
             self._forget(process)
         elif value < 0:
             process.fork_errno = -value
