@@ -66,6 +66,27 @@ class RunDirectory:
         self._lock.close()
 
 
+def read_config(path: Path) -> Config:
+    """The resolved config that the run in `path` was started with. Raises ConfigError where there is none."""
+    written = path / CONFIG_FILE
+    try:
+        return _filled(Config, json.loads(written.read_text())["config"])
+    except OSError as error:
+        raise ConfigError(f"{path} holds no run: {CONFIG_FILE} is missing ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{written} is damaged ({error}): restore it, or start a new run") from error
+
+
+def _filled[T](record: type[T], values: dict[str, Any]) -> T:
+    fields = {field.name: field.type for field in dataclasses.fields(record)}  # type: ignore[arg-type]
+    made = {}
+    for name, value in values.items():
+        kind = fields[name]
+        nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        made[name] = _filled(kind, value) if nested else tuple(value) if isinstance(value, list) else value  # type: ignore[arg-type]
+    return record(**made)
+
+
 def as_json(config: Config) -> dict[str, Any]:
     """The resolved config as JSON values (tuples become lists)."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

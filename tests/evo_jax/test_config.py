@@ -1,0 +1,83 @@
+import dataclasses
+from typing import Any
+
+import pytest
+
+from env_synth.config import SettingError
+from evo_jax.config import Config, ConfigError
+
+
+def with_setting(name: str, value: Any) -> Config:
+    config = Config()
+    section: Any = config
+    *sections, last = name.split(".")
+    for part in sections:
+        section = getattr(section, part)
+    assert any(field.name == last for field in dataclasses.fields(section))
+    setattr(section, last, value)
+    return config
+
+
+def test_the_defaults_are_valid() -> None:
+    Config().validate()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("seed", -1),
+        ("run_dir", ""),
+        ("policy.backend", "torch"),
+        ("policy.remat", "some"),
+        ("rollout.engine", "vllm"),
+        ("rollout.group_size", 1),
+        ("rollout.temperature", 0.0),
+        ("rollout.top_p", 0.0),
+        ("rollout.top_p", float("nan")),
+        ("rollout.stop", ("a,b",)),
+        ("rollout.stop", "end"),
+        ("objective.aggregation", "mean"),
+        ("objective.clip_low", 0.0),
+        ("objective.dual_clip", 0.5),
+        ("objective.proposer_loss_scale", -0.1),
+        ("optimizer.learning_rate", float("nan")),
+        ("optimizer.schedule", "step"),
+        ("optimizer.warmup_steps", 99),
+        ("learner.row_tokens", 0),
+        ("data.rewards", "none"),
+        ("data.levels", ()),
+        ("data.levels", ("0,1",)),
+        ("evolve.proposal_group_size", 1),
+        ("evolve.seed_sampling_floor", 1.5),
+        ("checkpoint.keep", 1),
+        ("evaluation.samples_per_prompt", 0),
+        ("env_synth.scoring.extraction_rule", "last"),
+        ("env_synth.sandbox.workers", 0),
+    ],
+)
+def test_a_setting_out_of_range_is_named(name: str, value: Any) -> None:
+    with pytest.raises((ConfigError, SettingError), match=name.removeprefix("env_synth.").replace(".", r"\.")):
+        with_setting(name, value).validate()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needs"),
+    [
+        ("objective.kl_weight", 0.1, "kl_estimator"),
+        ("objective.kl_estimator", "k3", "kl_weight"),
+        ("objective.constant_length_tokens", 64, "aggregation"),
+        ("objective.aggregation", "constant_length", "constant_length_tokens"),
+        ("objective.entropy_floor", 0.5, "entropy_weight"),
+    ],
+)
+def test_half_of_a_pair_is_a_contradiction(name: str, value: Any, needs: str) -> None:
+    with pytest.raises(ConfigError, match=needs):
+        with_setting(name, value).validate()
+
+
+def test_backfill_needs_the_filter() -> None:
+    config = with_setting("objective.filter_zero_variance", False)
+    config.objective.max_backfill_prompts = 4
+    with pytest.raises(ConfigError, match="filter_zero_variance"):
+        config.validate()

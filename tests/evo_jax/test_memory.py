@@ -1,0 +1,30 @@
+from evo_jax.config import Config
+from evo_jax.memory import memory_estimate_mib, parameter_count
+from evo_jax.policy.model_config import ModelConfig
+
+SMOLLM2 = ModelConfig(
+    family="llama",
+    vocab_size=49152,
+    num_layers=30,
+    width=576,
+    ffn_width=1536,
+    num_heads=9,
+    num_kv_heads=3,
+    head_size=64,
+    tied_embeddings=True,
+)
+
+
+def test_parameters_of_smollm2_by_hand() -> None:
+    # a layer: q and output 2*576*576, k and v 2*576*192, three of 576*1536, two norms; embedding once; final norm
+    layer = 2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536 + 2 * 576
+    assert parameter_count(SMOLLM2) == 30 * layer + 49152 * 576 + 576 == 134_515_008
+
+
+def test_the_sum_is_the_sum_and_a_reference_policy_costs_memory() -> None:
+    config = Config()
+    plain = memory_estimate_mib(SMOLLM2, config, "float32")
+    assert plain["sum"] == sum(value for name, value in plain.items() if name != "sum")
+    assert plain["parameters"] == 134_515_008 * 4 / 2**20
+    config.objective.kl_weight, config.objective.kl_estimator = 0.1, "k3"
+    assert memory_estimate_mib(SMOLLM2, config, "float32")["reference policy"] == plain["parameters"]

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from evo_jax.config import Config, ConfigError
+from evo_jax.run_directory import RunDirectory, read_config
+
+
+def config(path: Path) -> Config:
+    return Config(run_dir=str(path), steps=3)
+
+
+def test_the_config_comes_back_as_it_was(tmp_path: Path) -> None:
+    wanted = config(tmp_path / "run")
+    wanted.rollout.stop = ("a", "b")
+    wanted.data.levels = (0, 2)
+    with RunDirectory(wanted, resume=False):
+        pass
+    assert read_config(tmp_path / "run") == wanted
+
+
+def test_a_run_directory_is_never_reused(tmp_path: Path) -> None:
+    with RunDirectory(config(tmp_path / "run"), resume=False):
+        pass
+    with pytest.raises(ConfigError, match="never reused"):
+        RunDirectory(config(tmp_path / "run"), resume=False)
+
+
+def test_somebody_elses_files_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty"):
+        RunDirectory(config(tmp_path), resume=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt"]
+
+
+def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
+    with RunDirectory(config(tmp_path / "run"), resume=False), pytest.raises(ConfigError, match="in use by another process"):
+        RunDirectory(config(tmp_path / "run"), resume=True)
+
+
+def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no run"):
+        RunDirectory(config(tmp_path / "run"), resume=True)
+
+
+def test_resume_refuses_another_config_but_takes_more_steps(tmp_path: Path) -> None:
+    with RunDirectory(config(tmp_path / "run"), resume=False):
+        pass
+    changed = config(tmp_path / "run")
+    changed.optimizer.learning_rate = 1.0
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate: 3e-05 -> 1\.0"):
+        RunDirectory(changed, resume=True)
+    longer = config(tmp_path / "run")
+    longer.steps = 9
+    with RunDirectory(longer, resume=True):
+        pass
+
+
+def test_a_damaged_config_is_named(tmp_path: Path) -> None:
+    with RunDirectory(config(tmp_path / "run"), resume=False):
+        pass
+    (tmp_path / "run" / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match="is damaged"):
+        read_config(tmp_path / "run")
