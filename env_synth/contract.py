@@ -156,6 +156,18 @@ class Proposal:
         return environment_id(self.source)
 
 
+@dataclass(frozen=True)
+class ArchivedSource:
+    """A source that a registry keeps: what a new proposal is compared against. `admitted` stays true when it retires."""
+
+    environment_id: str
+    source: str
+    origin: str
+    operator: str
+    parents: tuple[str, ...]
+    admitted: bool
+
+
 class Solver(Protocol):
     """A model as seen from here: text in, text out."""
 

@@ -22,14 +22,13 @@ from env_synth.contract import (
     METHOD_PARAMETERS,
     MIN_MAX_LEVEL,
     AnswerType,
-    EnvironmentInfo,
     Family,
 )
+from env_synth.declaration import ATTRIBUTES, attribute_values, info_of_class
 
 STAGE = "S0"
 MAX_REPORTED_VIOLATIONS = 10
 MAX_ANSWER_FORMAT_CHARACTERS = 200
-_ATTRIBUTES = ("family", "answer_type", "answer_format", "max_level")
 
 
 def check(candidate: Candidate, context: object = None) -> StageResult:
@@ -65,7 +64,7 @@ def read_source(source: str) -> tuple[SourceFacts | None, list[Violation], dict[
         broken += [*_check_methods(environment_class), *_check_attributes(environment_class)]
     if broken or environment_class is None:
         return None, sorted(broken), measures
-    return SourceFacts(tree, environment_class, _info(environment_class)), [], measures
+    return SourceFacts(tree, environment_class, info_of_class(environment_class)), [], measures
 
 
 def _parse(source: str, size: int, lines: int) -> tuple[ast.Module | None, list[Violation]]:
@@ -157,8 +156,8 @@ def _signature(node: ast.FunctionDef) -> str:
 
 
 def _check_attributes(node: ast.ClassDef) -> Iterator[Violation]:
-    values = _attribute_values(node)
-    for name in _ATTRIBUTES:
+    values = attribute_values(node)
+    for name in ATTRIBUTES:
         if name not in values:
             yield violation_at(node, "missing_attribute", name, "family, answer_type, answer_format and max_level")
         elif len(values[name]) > 1:
@@ -170,20 +169,6 @@ def _check_attributes(node: ast.ClassDef) -> Iterator[Violation]:
             expected = _expected_of(name, constant.value)  # type: ignore[attr-defined]
             if expected:
                 yield violation_at(constant, "bad_attribute", f"{name} = {ast.unparse(constant)}", expected)
-
-
-def _attribute_values(node: ast.ClassDef) -> dict[str, list[ast.expr]]:
-    values: dict[str, list[ast.expr]] = {}
-    for item in node.body:
-        targets: list[ast.expr] = []
-        if isinstance(item, ast.Assign):
-            targets = item.targets
-        elif isinstance(item, ast.AnnAssign) and item.value is not None:
-            targets = [item.target]
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id in _ATTRIBUTES and isinstance(item, ast.Assign | ast.AnnAssign):
-                values.setdefault(target.id, []).append(item.value)  # type: ignore[arg-type]
-    return values
 
 
 def _expected_of(name: str, value: object) -> str:
@@ -198,14 +183,3 @@ def _expected_of(name: str, value: object) -> str:
         return "" if printable and short else f"one line of at most {MAX_ANSWER_FORMAT_CHARACTERS} characters"
     whole = isinstance(value, int) and not isinstance(value, bool)
     return "" if whole and MIN_MAX_LEVEL <= value <= 1000 else f"a whole number from {MIN_MAX_LEVEL} to 1000"  # type: ignore[operator]
-
-
-def _info(node: ast.ClassDef) -> EnvironmentInfo:
-    values = {name: found[0].value for name, found in _attribute_values(node).items()}  # type: ignore[attr-defined]
-    return EnvironmentInfo(
-        class_name=node.name,
-        family=Family(values["family"]),
-        answer_type=AnswerType(values["answer_type"]),
-        answer_format=values["answer_format"],
-        max_level=values["max_level"],
-    )
