@@ -71,6 +71,8 @@ def main(arguments: Sequence[str]) -> int:
         return MISUSE
     try:
         config.validate()
+        if not Path(config.policy.path).exists():
+            raise ConfigError(f"policy.path={config.policy.path}: no such file or directory (`make model` fetches the small one)")
     except Exception as error:
         return _report(error, MISUSE)
     # JAX takes seconds to import: a mistake in the config must not wait for it.

@@ -35,8 +35,9 @@ def test_a_mistake_on_the_command_line_is_one_clear_line(arguments: tuple[str, .
 
 def test_a_missing_model_and_a_run_directory_in_use_are_clear(tmp_path: Path) -> None:
     done = train("--config=configs/quickstart.py", f"--config.run_dir={tmp_path}/run", "--config.policy.path=absent.gguf")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "absent.gguf" in done.stderr
+    assert not (tmp_path / "run").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     done = train("--config=configs/quickstart.py", f"--config.run_dir={tmp_path}/full")
