@@ -6,11 +6,14 @@ The rules of a source are stated in docs/environments.md and enforced by `admiss
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
+
+from env_synth.errors import ContractError
 
 type JsonValue = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 
@@ -24,6 +27,7 @@ METHOD_PARAMETERS: dict[str, tuple[str, ...]] = {
     "reference": ("self", "public", "private"),
     "verify": ("self", "public", "answer", "reference"),
 }
+ATTRIBUTES = ("family", "answer_type", "answer_format", "max_level")
 ALLOWED_MODULES: tuple[str, ...] = (
     "bisect",
     "collections",
@@ -179,3 +183,51 @@ class Solver(Protocol):
 def environment_id(source: str) -> str:
     """The SHA-256 of a source, in hex: its identity everywhere."""
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# --- a declaration, read off the text ---------------------------------------------------------------------------------
+
+
+def declared_info(source: str) -> EnvironmentInfo:
+    """The declaration of the one class with the four methods. Raises ContractError when there is none to read."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ContractError(f"not Python source: {error}") from error
+    for node in tree.body:
+        methods = {item.name for item in getattr(node, "body", []) if isinstance(item, ast.FunctionDef)}
+        if isinstance(node, ast.ClassDef) and set(METHOD_PARAMETERS) <= methods:
+            return info_of_class(node)
+    raise ContractError(f"no class with the methods {', '.join(METHOD_PARAMETERS)}")
+
+
+def info_of_class(node: ast.ClassDef) -> EnvironmentInfo:
+    """The declaration of one class. Raises ContractError when an attribute is missing or no literal of the right kind."""
+    values = {name: found[0] for name, found in attribute_values(node).items()}
+    try:
+        literals = {name: values[name].value for name in ATTRIBUTES}  # type: ignore[attr-defined]
+        return EnvironmentInfo(
+            class_name=node.name,
+            family=Family(literals["family"]),
+            answer_type=AnswerType(literals["answer_type"]),
+            answer_format=literals["answer_format"],
+            max_level=literals["max_level"],
+        )
+    except (KeyError, AttributeError, ValueError) as error:
+        raise ContractError(f"class {node.name} does not declare {', '.join(ATTRIBUTES)} as literals: {error}") from error
+
+
+def attribute_values(node: ast.ClassDef) -> dict[str, list[ast.expr]]:
+    """Attribute -> the expressions assigned to it in the class body, for the four attributes of the contract."""
+    values: dict[str, list[ast.expr]] = {}
+    for item in node.body:
+        if isinstance(item, ast.Assign):
+            targets, value = item.targets, item.value
+        elif isinstance(item, ast.AnnAssign) and item.value is not None:
+            targets, value = [item.target], item.value
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in ATTRIBUTES:
+                values.setdefault(target.id, []).append(value)
+    return values

@@ -17,14 +17,16 @@ from env_synth.admission.source_rules import Violation, violation_at, violations
 from env_synth.admission.source_scopes import MAX_DEPTH, ScopedTree, TooDeepError
 from env_synth.admission.source_state import state_violations
 from env_synth.contract import (
+    ATTRIBUTES,
     MAX_SOURCE_BYTES,
     MAX_SOURCE_LINES,
     METHOD_PARAMETERS,
     MIN_MAX_LEVEL,
     AnswerType,
     Family,
+    attribute_values,
+    info_of_class,
 )
-from env_synth.declaration import ATTRIBUTES, attribute_values, info_of_class
 
 STAGE = "S0"
 MAX_REPORTED_VIOLATIONS = 10
