@@ -60,6 +60,8 @@ class Worker:
         self._zygote = zygote
         self._socket, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
         self._process = zygote.fork(far)
         self._identifier = int.from_bytes(os.urandom(4))
         self._operation = ""
@@ -191,12 +193,16 @@ class Worker:
     # ------------------------------------------------------------------------------------------ within
 
     def _wait(self) -> Any:
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        while (reply := self.advance()) is None:
-            poll.modify(self._socket, select.POLLIN | (select.POLLOUT if self.sends else 0))
-            poll.poll(max(0.0, self._check_at - time.monotonic()) * 1000 + 1)
-        return reply
+        while True:
+            if self.alive and self._expired is None:
+                if self._outgoing:
+                    self._poll.modify(self._socket, select.POLLIN | select.POLLOUT)
+                self._poll.poll(max(0.0, self._check_at - time.monotonic()) * 1000 + 1)
+                if not self._outgoing:
+                    self._poll.modify(self._socket, select.POLLIN)
+            reply = self.advance()
+            if reply is not None:
+                return reply
 
     def _send(self) -> None:
         try:

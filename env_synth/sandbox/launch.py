@@ -83,6 +83,7 @@ class Zygote:
         self._processes: dict[int, Process] = {}
         self._next_ticket = 0
         self._partial = b""
+        self._poll = select.poll()
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         settings = {
             "control": far.fileno(),
@@ -101,6 +102,7 @@ class Zygote:
             start_new_session=True,
         )
         far.close()
+        self._poll.register(self._control, select.POLLIN)
         try:
             hello = json.loads(self._read_exactly(int.from_bytes(self._read_exactly(4))))
         except (OSError, ValueError) as error:
@@ -129,8 +131,7 @@ class Zygote:
     def pump(self, timeout_s: float = 0.0) -> None:
         """Takes in what the zygote reports, waiting up to `timeout_s` for a first report."""
         while not self.dead:
-            ready = select.select([self._control], [], [], timeout_s)[0]
-            if not ready:
+            if not self._poll.poll(timeout_s * 1000):
                 return
             timeout_s = 0.0
             try:

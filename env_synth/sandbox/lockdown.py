@@ -213,7 +213,9 @@ def lock(prepared: Prepared) -> None:
     if prepared.parent_pidfd >= 0:
         _prctl(PR_SET_DUMPABLE, 0, "not dumpable")
         die_with_parent()
-        if select.select([prepared.parent_pidfd], [], [], 0)[0]:
+        watch = select.poll()
+        watch.register(prepared.parent_pidfd, select.POLLIN)
+        if watch.poll(0):
             os._exit(0)  # the parent ended before the signal was set
         os.close(prepared.parent_pidfd)
     if prepared.landlock_ruleset >= 0:

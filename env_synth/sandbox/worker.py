@@ -11,6 +11,7 @@ Wire format, both ways: a 4-byte big-endian length, then JSON. Request: [id, ope
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import random
 import sys
@@ -46,10 +47,15 @@ def start_fresh() -> None:
 def label_denied_acts() -> None:
     """Installs the audit hook: an act on the list is refused, and the call is labelled `denied` even if it is hidden."""
 
+    harmless: set[str] = set()  # judged before: the hook runs on every imported name and every copied value
+
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in harmless:
+            return
         if event in DENIED_EXACT or event.startswith(DENIED_EVENTS):
             _denied.append(event)
             raise PermissionError(1, f"{event} is not allowed in an environment")
+        harmless.add(event)
 
     sys.addaudithook(hook)
 
@@ -178,14 +184,15 @@ def _count(state: dict[str, Any], method: str, arguments: list[Any]) -> dict[str
 
 def _verify(state: dict[str, Any], cases: list[tuple[str, str | None, list[str]]]) -> dict[str, Any]:
     """Each case: public as JSON text (parsed anew for every answer), reference, answers. Replies one character each."""
-    loads = json.loads
     environment = state["class"]
     marks: list[str] = []
     failures: list[list[str]] = []
     for public, reference, answers in cases:
+        many = len(answers) > 1  # a copy by marshal is several times cheaper than parsing again, and as fresh
+        fresh, stored = (marshal.loads, marshal.dumps(_parse(public))) if many else (_parse, public)
         for answer in answers:
             try:
-                value = environment().verify(loads(public), answer, reference)
+                value = environment().verify(fresh(stored), answer, reference)
                 if type(value) is not float or value not in (0.0, 1.0):
                     raise BadOutputError(f"verify must return 1.0 or 0.0, got {_shown(value)}")
                 if _denied:
@@ -195,6 +202,13 @@ def _verify(state: dict[str, Any], cases: list[tuple[str, str | None, list[str]]
                 marks.append("x")
                 failures.append(classify(error))
     return {"kind": "verified", "values": "".join(marks), "failures": failures}
+
+
+_scan = json.JSONDecoder().scan_once
+
+
+def _parse(text: str) -> Any:
+    return _scan(text, 0)[0]
 
 
 def _shown(value: Any) -> str:
