@@ -58,6 +58,11 @@ def load_policy(
     return Policy(config, decoder, tokenizer)
 
 
+def read_model_config(path: str | Path) -> ModelConfig:
+    """What the model at `path` is, without reading its weights. Raises PolicyError like `load_policy`."""
+    return _open(Path(path)).model_config()
+
+
 class _Source(Protocol):
     """What the readers of both file formats offer."""
 
