@@ -28,9 +28,8 @@ class SamplingParams:
     """How the tokens of a request are drawn.
 
     `temperature` 0 takes the likeliest token (its log-probs are those of temperature 1). `top_k` 0 keeps the whole
-    vocabulary. A completion ends at an end-of-sequence token, at the first of the `stop` strings (which, with all tokens
-    after the one that completed it, is cut from text and tokens alike where tokens allow) or after
-    `max_completion_tokens` tokens.
+    vocabulary, and tokens as likely as the last one kept are kept too. A completion ends at an end-of-sequence token, at
+    the token that completes one of the `stop` strings, or after `max_completion_tokens` tokens.
     """
 
     max_completion_tokens: int
@@ -76,7 +75,8 @@ class RolloutRequest:
 class Completion:
     """One completion of a request.
 
-    `tokens` end with the end-of-sequence token if one was sampled; `text` is decoded without it. `logprobs` are natural
+    `tokens` end with the end-of-sequence token if one was sampled, or with the token that completed a stop string; `text` is
+    decoded without special tokens and cut in front of the stop string. `logprobs` are natural
     logarithms under the temperature distribution over the whole vocabulary, before top-k and top-p. `finish_reason`:
     'stop' at an end-of-sequence token or stop string, 'length' at the token limit, 'abort' when the engine was closed.
     """
@@ -101,6 +101,7 @@ class RolloutStats:
     compiles: int = 0
     idle_fraction: float = 0.0
     prompt_padding_fraction: float = 0.0
+    compile_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0
     total_s: float = 0.0

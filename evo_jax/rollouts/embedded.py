@@ -1,0 +1,147 @@
+"""The embedded engine: continuous batching on the device that trains, prompts prefilled once for their whole group.
+
+Requests of one shape (prompt bucket, completion bucket, cut or whole vocabulary) share a pool; pools run one after the
+other. The shape a request gets depends on the request alone, and nothing in a pool depends on lane, seat or neighbours, so
+a completion is the same bits alone and in company. Left out: several devices, speculative decoding, requests arriving
+while `generate` runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from evo_jax.policy.model_config import ModelConfig
+from evo_jax.policy.tokenizer import Tokenizer
+from evo_jax.rollouts.forward import Weights, prepare_weights
+from evo_jax.rollouts.kv_cache import PoolShape
+from evo_jax.rollouts.pool import GenerateReport, Pool
+from evo_jax.rollouts.programs import Programs, compile_programs
+from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest, RolloutStats
+
+COMPLETION_BUCKET_TOKENS = 16
+# Columns that a prefill works on at once: enough to use the processor well, few enough to waste little on a lone prompt.
+PREFILL_TOKENS = 256
+# Two prompts a tile keep lanes busy while a group drains; for long prompts the second would cost more than it saves.
+LONGEST_SHARED_TILE_PROMPT = 256
+# Tokens of cache a pool may hold per slot asked for; pools of longer prompts and completions get fewer slots.
+CACHE_TOKENS_PER_SLOT = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineSettings:
+    """Sizes of the engine. `lanes` slots share a tile (the usual group size is best); lengths in tokens."""
+
+    slots: int = 32
+    lanes: int = 8
+    dispatch_steps: int = 8
+    length_bucket_tokens: int = 64
+    max_prompt_tokens: int = 512
+
+
+class EmbeddedEngine:
+    """A `RolloutEngine` in this process. Holds its own copy of the weights, in `dtype`."""
+
+    def __init__(
+        self, config: ModelConfig, tokenizer: Tokenizer, settings: EngineSettings, *, dtype: DTypeLike = jnp.float32
+    ) -> None:
+        self._config = config
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._eos_token_ids = tuple(tokenizer.eos_token_ids) or config.eos_token_ids
+        self._prepare = jax.jit(functools.partial(prepare_weights, config=config, dtype=dtype))
+        self._weights: Weights | None = None
+        self._version = -1
+        self._programs: dict[PoolShape, Programs] = {}
+        self._closed = False
+        self.stats = RolloutStats()
+
+    @property
+    def policy_version(self) -> int:
+        """Version of the weights in use; -1 before the first `load_weights`."""
+        return self._version
+
+    def load_weights(self, params: nnx.State, policy_version: int) -> None:
+        """Copy the decoder's parameters into the engine's layout and dtype; the old copy is freed first."""
+        self._weights = None
+        self._weights = jax.block_until_ready(self._prepare(params))
+        self._version = policy_version
+
+    def generate(self, requests: Sequence[RolloutRequest], on_progress: Progress | None = None) -> list[list[Completion]]:
+        """Complete every request; see `RolloutEngine.generate`."""
+        if self._closed:
+            raise RolloutError("the rollout engine is closed")
+        if self._weights is None:
+            raise RolloutError("the rollout engine has no weights yet: call load_weights first")
+        began = time.perf_counter()
+        pools: dict[PoolShape, list[int]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            pools[self.pool_shape(request)].append(index)
+        report = GenerateReport(sum(request.group_size for request in requests), on_progress)
+        results: list[list[Completion]] = [[] for _ in requests]
+        for shape, indices in pools.items():
+            members = [requests[index] for index in indices]
+            for index, group in zip(indices, self._run_pool(shape, members, report), strict=True):
+                results[index] = group
+        self.stats = report.stats(time.perf_counter() - began)
+        return results
+
+    def close(self) -> None:
+        """Free weights and programs. A `generate` running elsewhere stops after its dispatch; open completions are aborted."""
+        self._closed = True
+        self._programs.clear()
+        self._weights = None
+
+    def pool_shape(self, request: RolloutRequest) -> PoolShape:
+        """The static shape that serves `request`, a function of request and settings alone. Raises RolloutError."""
+        settings, sampling = self._settings, request.sampling
+        prompt, limit = len(request.prompt_tokens), sampling.max_completion_tokens
+        if prompt > settings.max_prompt_tokens:
+            raise RolloutError(
+                f"request {request.request_id}: the prompt has {prompt} tokens, the engine takes at most "
+                f"max_prompt_tokens={settings.max_prompt_tokens}; shorten the prompt or raise the limit"
+            )
+        if prompt + limit > self._config.max_positions:
+            raise RolloutError(
+                f"request {request.request_id}: {prompt} prompt tokens and up to {limit} more exceed the model's "
+                f"{self._config.max_positions} positions"
+            )
+        if max(request.prompt_tokens) >= self._config.vocab_size or min(request.prompt_tokens) < 0:
+            raise RolloutError(f"request {request.request_id}: a prompt token is outside [0, {self._config.vocab_size})")
+        truncated = sampling.top_k > 0 or sampling.top_p < 1.0
+        bucket = _bucket(prompt, settings.length_bucket_tokens)
+        capacity = -(-limit // COMPLETION_BUCKET_TOKENS) * COMPLETION_BUCKET_TOKENS
+        lanes = max(n for n in range(1, min(settings.lanes, settings.slots) + 1) if settings.slots % n == 0)
+        seats = 2 if bucket <= LONGEST_SHARED_TILE_PROMPT and settings.slots > 1 else 1
+        tiles = settings.slots // lanes
+        while tiles > 1 and tiles * (seats * bucket + lanes * capacity) > CACHE_TOKENS_PER_SLOT * settings.slots:
+            tiles -= tiles // 2
+        rows = max(1, min(PREFILL_TOKENS // bucket, tiles * seats))
+        return PoolShape(tiles, lanes, seats, bucket, capacity, rows, settings.dispatch_steps, truncated)
+
+    def _run_pool(self, shape: PoolShape, requests: Sequence[RolloutRequest], report: GenerateReport) -> list[list[Completion]]:
+        assert self._weights is not None
+        if shape not in self._programs:
+            self._programs[shape] = compile_programs(shape, self._config, self._weights, self._eos_token_ids)
+            report.compiles += 1
+            report.compile_s += self._programs[shape].compile_s
+        pool = Pool(shape, self._config, self._programs[shape], self._weights, self._tokenizer, self._eos_token_ids)
+        drafts = pool.run(requests, report, lambda: self._closed)
+        return [[draft.complete(self._tokenizer, self._version) for draft in group] for group in drafts]
+
+
+def _bucket(tokens: int, step: int) -> int:
+    """The smallest of step x 1, 2, 3, 4, 6, 8, 12, 16, 24, ... that holds `tokens`: few shapes, a third of padding at most."""
+    double = step
+    while double < tokens:
+        double *= 2
+    three_quarters = double // 4 * 3
+    return three_quarters if double > 2 * step and three_quarters >= tokens else double

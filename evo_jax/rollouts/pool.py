@@ -1,0 +1,206 @@
+"""Running one pool: seat prompts, dispatch decode steps, collect tokens, refill lanes, until every completion has ended.
+
+The host looks at tokens once a dispatch, never per token. Stop strings are found here, on text; end-of-sequence tokens and
+limits already on the device. Left out: compiling (`programs.py`), grouping requests by shape (`embedded.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Container, Sequence
+
+import jax
+import numpy as np
+
+from evo_jax.policy.model_config import ModelConfig
+from evo_jax.policy.stops import StopMatcher, cut_at_stop
+from evo_jax.policy.tokenizer import Tokenizer
+from evo_jax.rollouts.forward import Weights
+from evo_jax.rollouts.kv_cache import PoolShape
+from evo_jax.rollouts.programs import Programs, Staged, empty_state, idle_controls
+from evo_jax.rollouts.protocol import Completion, FinishReason, Progress, RolloutRequest, RolloutStats
+from evo_jax.rollouts.scheduler import Placement, Scheduler
+
+
+@dataclasses.dataclass
+class GenerateReport:
+    """Counts of one `generate` call while it runs."""
+
+    total: int
+    on_progress: Progress | None
+    finished: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    prefilled_positions: int = 0
+    slot_steps: int = 0
+    steps: int = 0
+    dispatches: int = 0
+    compiles: int = 0
+    compile_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+
+    def stats(self, total_s: float) -> RolloutStats:
+        """The finished record."""
+        return RolloutStats(
+            completions=self.finished,
+            generated_tokens=self.tokens,
+            prompt_tokens=self.prompt_tokens,
+            decode_steps=self.steps,
+            dispatches=self.dispatches,
+            compiles=self.compiles,
+            idle_fraction=1.0 - self.tokens / self.slot_steps if self.slot_steps else 0.0,
+            prompt_padding_fraction=1.0 - self.prompt_tokens / self.prefilled_positions if self.prefilled_positions else 0.0,
+            compile_s=self.compile_s,
+            prefill_s=self.prefill_s,
+            decode_s=self.decode_s,
+            total_s=total_s,
+        )
+
+
+@dataclasses.dataclass
+class Draft:
+    """A completion while it grows."""
+
+    request: RolloutRequest
+    stops: StopMatcher
+    tokens: list[int] = dataclasses.field(default_factory=list)
+    logprobs: list[float] = dataclasses.field(default_factory=list)
+    finish_reason: FinishReason = "abort"
+
+    def push(self, token: int, logprob: float, eos_token_ids: Container[int]) -> bool:
+        """Take a token; True when the completion has ended, and why is then in `finish_reason`."""
+        self.tokens.append(token)
+        self.logprobs.append(logprob)
+        if token in eos_token_ids or self.stops.push(token):
+            self.finish_reason = "stop"
+        elif len(self.tokens) == self.request.sampling.max_completion_tokens:
+            self.finish_reason = "length"
+        return self.finish_reason != "abort"
+
+    def complete(self, tokenizer: Tokenizer, policy_version: int) -> Completion:
+        """The frozen record."""
+        text = cut_at_stop(tokenizer.decode(self.tokens), self.request.sampling.stop)
+        tokens, logprobs = np.array(self.tokens, np.int32), np.array(self.logprobs, np.float32)
+        return Completion(tokens, logprobs, text, self.finish_reason, policy_version)
+
+
+class Pool:
+    """One shape's lanes, seats and programs, for one run over a list of requests."""
+
+    def __init__(
+        self,
+        shape: PoolShape,
+        config: ModelConfig,
+        programs: Programs,
+        weights: Weights,
+        tokenizer: Tokenizer,
+        eos_token_ids: Sequence[int],
+    ) -> None:
+        self._shape, self._programs, self._weights = shape, programs, weights
+        self._tokenizer, self._eos = tokenizer, frozenset(eos_token_ids)
+        self._state = empty_state(shape, config, weights.embedding.dtype)
+        self._staged: dict[int, tuple[Staged, int]] = {}  # request -> prefilled prompts and its row among them
+        self._lanes: list[Draft | None] = [None] * shape.slots
+        self._controls = idle_controls(shape.slots)
+
+    def run(
+        self, requests: Sequence[RolloutRequest], report: GenerateReport, is_closed: Callable[[], bool]
+    ) -> list[list[Draft]]:
+        """Drafts of all completions, by request and member; unfinished ones only where `is_closed` turned true."""
+        shape = self._shape
+        drafts = [
+            [Draft(request, StopMatcher(self._tokenizer.decode, request.sampling.stop)) for _ in range(request.group_size)]
+            for request in requests
+        ]
+        sizes = [request.group_size for request in requests]
+        scheduler = Scheduler(sizes, tiles=shape.tiles, lanes=shape.lanes, seats=shape.seats)
+        while (scheduler.has_pending or not scheduler.is_idle) and not is_closed():
+            self._controls.fresh[:] = False
+            placements = scheduler.place()
+            if placements:
+                self._seat_prompts(placements, requests, scheduler, report)
+            for placement in placements:
+                self._begin(placement, drafts[placement.request][placement.member])
+            for slot in self._dispatch(scheduler.has_pending, report):
+                scheduler.free(slot // shape.lanes, slot % shape.lanes)
+            if report.on_progress is not None:
+                report.on_progress(report.finished, report.total, report.tokens)
+        return drafts
+
+    def _seat_prompts(
+        self, placements: Sequence[Placement], requests: Sequence[RolloutRequest], scheduler: Scheduler, report: GenerateReport
+    ) -> None:
+        """Bring the prompts of `placements` to their seats, prefilling those not yet staged in full batches."""
+        began = time.perf_counter()
+        seating = [placement for placement in placements if placement.seats_prompt]
+        missing = [p.request for p in seating if p.request not in self._staged]
+        missing = list(dict.fromkeys(missing))
+        rows = self._shape.prefill_rows
+        if missing:  # the rest of the last batch goes to prompts whose turn comes next
+            ahead = [index for index in scheduler.waiting(rows) if index not in self._staged]
+            missing += ahead[: -len(missing) % rows]
+        for start in range(0, len(missing), rows):
+            self._prefill(missing[start : start + rows], requests, report)
+        for placement in seating:
+            staged, row = self._staged[placement.request]
+            where = (np.int32(row), np.int32(placement.tile), np.int32(placement.seat))
+            self._state = self._programs.seat(self._state, staged, *where)
+        self._staged = {index: kept for index, kept in self._staged.items() if scheduler.still_needs(index)}
+        jax.block_until_ready(self._state.seat_hidden)
+        report.prefill_s += time.perf_counter() - began
+
+    def _prefill(self, batch: Sequence[int], requests: Sequence[RolloutRequest], report: GenerateReport) -> None:
+        rows, width = self._shape.prefill_rows, self._shape.prompt_tokens
+        tokens, lengths = np.zeros((rows, width), np.int32), np.ones(rows, np.int32)
+        for row, index in enumerate(batch):
+            prompt = requests[index].prompt_tokens
+            tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
+            report.prompt_tokens += len(prompt)
+        report.prefilled_positions += rows * width
+        staged = self._programs.prefill(self._weights, tokens, lengths)
+        self._staged |= {index: (staged, row) for row, index in enumerate(batch)}
+
+    def _begin(self, placement: Placement, draft: Draft) -> None:
+        slot, request, controls = placement.tile * self._shape.lanes + placement.lane, draft.request, self._controls
+        self._lanes[slot] = draft
+        controls.alive[slot] = controls.fresh[slot] = True
+        controls.seats[slot] = placement.seat
+        controls.prompt_lengths[slot] = len(request.prompt_tokens)
+        controls.generated[slot] = 0
+        controls.limits[slot] = request.sampling.max_completion_tokens
+        controls.seeds[slot], controls.members[slot] = request.seed, placement.member
+        controls.sampling.temperature[slot] = request.sampling.temperature
+        controls.sampling.top_k[slot] = request.sampling.top_k
+        controls.sampling.top_p[slot] = request.sampling.top_p
+
+    def _dispatch(self, more_wait: bool, report: GenerateReport) -> list[int]:
+        """Decode some steps; the slots whose completions ended."""
+        began = time.perf_counter()
+        # A sixteenth of the slots free is worth a return to the host, unless nothing waits for them.
+        leave_after = max(1, self._shape.slots // 16) if more_wait else self._shape.slots + 1
+        self._state, decoded = self._programs.decode(self._weights, self._state, self._controls, np.int32(leave_after))
+        steps = int(decoded.steps)
+        tokens, logprobs = np.asarray(decoded.tokens)[:steps], np.asarray(decoded.logprobs)[:steps]
+        report.decode_s += time.perf_counter() - began
+        report.dispatches, report.steps = report.dispatches + 1, report.steps + steps
+        report.slot_steps += steps * self._shape.slots
+        ended = []
+        for slot, draft in enumerate(self._lanes):
+            if draft is None:
+                continue
+            before = len(draft.tokens)
+            over = False
+            for token, logprob in zip(tokens[:, slot].tolist(), logprobs[:, slot].tolist(), strict=True):
+                if over or token < 0:
+                    break
+                over = draft.push(token, logprob, self._eos)
+            self._controls.generated[slot] = len(draft.tokens)
+            report.tokens += len(draft.tokens) - before
+            if over:
+                self._lanes[slot] = None
+                self._controls.alive[slot] = False
+                ended.append(slot)
+        report.finished += len(ended)
+        return ended
