@@ -1,4 +1,4 @@
-"""Reading a policy from one GGUF file: metadata, dequantised tensors, tokenizer and chat template.
+"""A policy in one GGUF file: its config, parameters in the decoder's layout, tokenizer and chat template.
 
 GGUF is llama.cpp's container. Left out: writing it, and vocabularies other than byte-level BPE (tokenizer model gpt2).
 """
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from evo_jax.policy import model_config
 from evo_jax.policy.errors import PolicyError
+from evo_jax.policy.gguf_container import GgufContainer
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.policy.tokenizer import Tokenizer
 
@@ -46,16 +46,9 @@ class GgufFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            reader = gguf.GGUFReader(str(path))
-        except (OSError, ValueError, IndexError, KeyError) as error:
-            raise PolicyError(f"{path}: not a readable GGUF file ({error}); download it again") from error
-        self.metadata: dict[str, Any] = {key: field.contents() for key, field in reader.fields.items()}
-        self._tensors = {tensor.name: tensor for tensor in reader.tensors}
-        size = path.stat().st_size
-        for tensor in reader.tensors:
-            if tensor.data_offset + tensor.n_bytes > size:
-                raise PolicyError(f"{path}: the file ends before tensor {tensor.name}; download it again")
+        self._container = GgufContainer(path)
+        self.metadata = self._container.metadata
+        self._tensors = self._container.tensors
         if "rope_freqs.weight" in self._tensors:
             raise PolicyError(f"{path}: RoPE frequencies stored as a tensor are not supported; use the Hugging Face files")
 
@@ -80,9 +73,7 @@ class GgufFile:
         name = tensor_name(path)
         if name not in self._tensors:
             raise PolicyError(f"{self.where(path)} is missing")
-        tensor = self._tensors[name]
-        array = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
-        array = array.reshape(tuple(int(size) for size in reversed(tensor.shape)))
+        array = self._container.read(name)
         path = tuple(path)
         if config.family == "llama" and path[-2:] in (("query", "weight"), ("key", "weight")):
             array = _unpermute(array, config.num_heads if path[-2] == "query" else config.num_kv_heads)
