@@ -84,7 +84,7 @@ def draw_unused(
 def compose(operator: str, parents: Sequence[tuple[str, str]], *, seed: int) -> Composite:
     """Builds one source out of (environment_id, source) pairs.
 
-    The same arguments give the same text; `seed` picks among the operator's variants of its rule. Level 0 shows every
+    The same arguments give the same text; consecutive seeds go round the operator's variants of its rule. Level 0 shows every
     parent at level 0; level n shows them at levels n - 1 and n, lowered where the texts would not fit in a prompt.
 
     Raises:
@@ -97,7 +97,7 @@ def compose(operator: str, parents: Sequence[tuple[str, str]], *, seed: int) -> 
         raise ComposeError(f"{operator}: {len(parents)} parents given; give 2 to {MAX_PARENTS}")
     parts = {parent_id: read_part(parent_id, source) for parent_id, source in parents}
     kind = OPERATOR_TABLE[operator]
-    words = random.Random(f"{operator} {order} {seed}").choice(kind.variants) | {
+    words = kind.variants[seed % len(kind.variants)] | {
         "NAME": (operator.capitalize() + "".join(parts[parent_id].main.name for parent_id in order))[:80],
         "MAX_LEVEL": str(min(part.max_level for part in parts.values())),
         "ROOM": str(kind.room(len(order))),

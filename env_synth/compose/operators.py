@@ -134,7 +134,7 @@ class Operator:
     """How an operator looks in a composite's source.
 
     `problems_per_parent`: how many problems of each parent after the first one prompt can hold.
-    `variants`: the ways to fill in the rule, among which the seed of `compose` picks.
+    `variants`: the ways to fill in the rule, which consecutive seeds of `compose` go round.
     """
 
     methods: str
