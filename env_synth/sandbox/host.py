@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 import warnings
+import weakref
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
@@ -24,9 +25,9 @@ from env_synth.config import SandboxConfig
 from env_synth.contract import EnvironmentInfo, Failure, FailureClass
 from env_synth.errors import SandboxError
 from env_synth.sandbox import messages
-from env_synth.sandbox.launch import Process, Zygote
+from env_synth.sandbox.launch import HANG_UP_S, Process, Zygote
 from env_synth.sandbox.lockdown import WORKER_CPU_S, Layers
-from env_synth.sandbox.zygote import LOCK_FAILED
+from env_synth.sandbox.worker import READY
 
 OVERLOAD_FACTOR = 10  # a call may wait this many times its CPU limit for the processor
 MIN_OVERLOAD_S = 20.0
@@ -69,6 +70,7 @@ class Worker:
         self._incoming = bytearray()
         self._cpu_before = 0.0
         self._expected = 0
+        self._ready = False  # whether the worker has said that it is locked
         self.alive = True
         self.cpu_s = 0.0  # CPU seconds of the last call that ended
 
@@ -168,6 +170,9 @@ class Worker:
         try:
             while chunk := self._socket.recv(1 << 18):
                 self._incoming += chunk
+                if not self._ready:
+                    self._ready = True
+                    del self._incoming[: len(READY)]
                 if len(self._incoming) > 4 + limit:
                     return self._end(Failure(FailureClass.BAD_OUTPUT, f"a reply of more than {limit >> 10} KiB"))
                 if len(self._incoming) >= 4 and len(self._incoming) >= 4 + int.from_bytes(self._incoming[:4]):
@@ -272,11 +277,14 @@ class Worker:
     def _diagnose(self) -> Failure:
         """The worker hung up: how did it end?"""
         process = self._process
-        self._zygote.kill(process)
-        if not self._zygote.wait_ended(process) or process.lost or process.exit_status is None:
+        if not self._zygote.wait_ended(process, HANG_UP_S):
+            return self._end(Failure(FailureClass.EXIT, "closed its end of the protocol"))
+        if process.lost or process.exit_status is None:
             number = process.fork_errno
             detail = f"fork refused: {os.strerror(number)}" if number else "the worker's zygote ended"
             return self._end(Failure(FailureClass.HOST_OVERLOAD, detail))
+        if not self._ready:
+            return self._end(Failure(FailureClass.HOST_OVERLOAD, "the worker could not lock itself"))
         return self._end(_how_it_ended(process.exit_status, process.cpu_s))
 
     def _end(self, failure: Failure) -> Failure:
@@ -289,8 +297,6 @@ class Worker:
 
 def _how_it_ended(status: int, cpu_s: float) -> Failure:
     code = os.waitstatus_to_exitcode(status)
-    if code == LOCK_FAILED:
-        return Failure(FailureClass.HOST_OVERLOAD, "the worker could not lock itself")
     if code >= 0:
         return Failure(FailureClass.EXIT, f"the process ended with status {code}")
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
@@ -312,6 +318,7 @@ class Sandbox:
         self._config = config
         self._layers = layers or Layers()
         self._zygotes: dict[int, Zygote] = {}
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._warned = False
 
     def __enter__(self) -> Sandbox:
@@ -324,6 +331,8 @@ class Sandbox:
 
     def close(self) -> None:
         """Ends every zygote and worker. Safe to call twice."""
+        for worker in list(self._workers):
+            worker.close()
         for zygote in self._zygotes.values():
             zygote.close()
         self._zygotes.clear()
@@ -363,6 +372,7 @@ class Sandbox:
         zygote = self.zygote(hash_seed)
         self._admit(tier_of(zygote.evidence), trusted)
         worker = Worker(zygote, self._config)
+        self._workers.add(worker)
         worker.begin_load(source)
         return worker
 

@@ -23,6 +23,7 @@ from env_synth.sandbox.zygote import EVENT
 
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 10.0
+HANG_UP_S = 0.2  # from a dying process's last socket being closed until its status is known; memory is freed before
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from env_synth.sandbox import zygote; zygote.main(sys.argv[2])"
 
@@ -153,11 +154,11 @@ class Zygote:
         while not process.forked and not process.ended:
             self.pump(END_TIMEOUT_S)
 
-    def wait_ended(self, process: Process) -> bool:
-        """Returns True once `process` has ended, False if it still has not after ten seconds."""
-        deadline = time.monotonic() + END_TIMEOUT_S
-        while not process.ended and time.monotonic() < deadline:
-            self.pump(0.5)
+    def wait_ended(self, process: Process, timeout_s: float = END_TIMEOUT_S) -> bool:
+        """Returns True once `process` has ended, False if it still has not when the time is up."""
+        deadline = time.monotonic() + timeout_s
+        while not process.ended and (left := deadline - time.monotonic()) > 0:
+            self.pump(left)
         return process.ended
 
     def kill(self, process: Process) -> None:
@@ -179,6 +180,10 @@ class Zygote:
 
     def close(self) -> None:
         """Ends the zygote and with it every worker. Safe to call twice."""
+        for process in list(self._processes.values()):
+            self.kill(process)
+        for process in list(self._processes.values()):
+            self.wait_ended(process)  # or they would be left to the machine's first process, which may never reap them
         self._control.close()
         try:
             self._child.wait(END_TIMEOUT_S)

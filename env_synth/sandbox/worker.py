@@ -5,11 +5,13 @@ change anything in it, so every rule that matters is enforced by the kernel (`lo
 (`messages`). What is done here is for honest labels and for speed. It deliberately keeps no secret: no other environment's
 source, no credentials, no witness of an instance that is being scored.
 
-Wire format, both ways: a 4-byte big-endian length, then JSON. Request: [id, operation, arguments...].
+Wire format: first one byte that says the process is locked, then both ways a 4-byte big-endian length and JSON. Request:
+[id, operation, arguments...].
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import marshal
 import os
@@ -22,6 +24,7 @@ from typing import Any, NoReturn
 METHODS = ("generate", "render", "reference", "verify")
 MODULE_NAME = "environment"
 SOURCE_NAME = "<environment>"
+READY = b"+"
 MAX_DETAIL = 200
 MAX_DEPTH = 64
 
@@ -70,6 +73,7 @@ def serve(descriptor: int) -> NoReturn:
         "count": _count,
     }  # fmt: skip
     pending = b""
+    write(descriptor, READY)  # before any foreign code: from here on, whatever goes wrong is the environment's doing
     while True:
         while len(pending) < 4 or len(pending) < 4 + int.from_bytes(pending[:4]):
             chunk = read(descriptor, 1 << 20)
@@ -113,7 +117,7 @@ def classify(error: BaseException) -> list[str]:
         return ["recursion", detail]
     if isinstance(error, SystemExit):
         return ["exit", detail]
-    if isinstance(error, PermissionError):
+    if isinstance(error, OSError) and error.errno in (errno.EPERM, errno.EACCES):
         return ["denied", detail]
     return ["exception", detail]
 
@@ -189,7 +193,8 @@ def _verify(state: dict[str, Any], cases: list[tuple[str, str | None, list[str]]
     failures: list[list[str]] = []
     for public, reference, answers in cases:
         many = len(answers) > 1  # a copy by marshal is several times cheaper than parsing again, and as fresh
-        fresh, stored = (marshal.loads, marshal.dumps(_parse(public))) if many else (_parse, public)
+        fresh: Callable[[Any], Any] = marshal.loads if many else _parse
+        stored: Any = marshal.dumps(_parse(public)) if many else public
         for answer in answers:
             try:
                 value = environment().verify(fresh(stored), answer, reference)
@@ -204,16 +209,16 @@ def _verify(state: dict[str, Any], cases: list[tuple[str, str | None, list[str]]
     return {"kind": "verified", "values": "".join(marks), "failures": failures}
 
 
-_scan = json.JSONDecoder().scan_once
+_decode = json.JSONDecoder().raw_decode
 
 
-def _parse(text: str) -> Any:
-    return _scan(text, 0)[0]
+def _parse(text: Any) -> Any:
+    return _decode(text)[0]
 
 
 def _shown(value: Any) -> str:
-    if type(value) in (bool, int, float, type(None)):
-        return f"{type(value).__name__} {value!r}"[:40]
+    if type(value) in (bool, float, type(None)) or (type(value) is int and abs(value) < 2**64):
+        return f"{type(value).__name__} {value!r}"
     return type.__repr__(type(value))[:60]
 
 
