@@ -1,0 +1,191 @@
+"""S3: many different instances, and nothing that decides the answer kept from the prompt.
+
+Distinct prompts and references are counted over fresh draws at several levels. Then the hidden input is looked for: the same
+prompt with two references; a leaf of `public` whose exchange changes the answer but not the prompt; a key of a certificate's
+`public` that the prompt does not show and `verify` needs. A hidden value that the shown ones determine (a length, a maximum,
+a copy of what is printed) is redundant, not hidden. Left out: how hard the instances are (S6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, clip, stage
+from env_synth.admission.leaves import Path, leaves, pattern, replaced
+from env_synth.contract import Failure, Family
+
+LOW_LEVELS = (0, 1)
+SWAP_PAIRS = 8
+SWAPS_A_PAIR = 12
+HIDDEN_LEAVES_TO_REFUSE = 3
+KEY_INSTANCES = 3
+_NUMBER = re.compile(r"-?[0-9]+")
+_TOKEN = re.compile(r"\w+")
+
+
+def check_levels(max_level: int) -> list[int]:
+    """The levels whose spread is counted: the low ones, 2, and the middle one, where the attackers draw as well."""
+    return sorted({0, 1, 2, max(2, max_level // 2)})
+
+
+@stage("S3")
+def check(candidate: Candidate, context: Context) -> dict[str, Any]:
+    """Refuses repeated prompts or references, an ambiguous prompt, and hidden input."""
+    measures: dict[str, Any] = {}
+    for level in check_levels(candidate.info.max_level):
+        drawn = [candidate.draw(context, seed, level) for seed in range(context.config.diverse_instances)]
+        _check_ambiguous(candidate, drawn)
+        measures |= _check_spread(context, drawn, level)
+    level = 2
+    drawn = [candidate.draw(context, seed, level) for seed in range(context.config.diverse_instances)]
+    hidden = _HiddenInput(candidate, context, drawn)
+    if candidate.info.family is Family.CERTIFICATE:
+        hidden.check_unused_keys()
+    measures["hidden_leaves"] = hidden.check_swaps()
+    return measures
+
+
+# --- spread ----------------------------------------------------------------------------------------------------------
+
+
+def _check_spread(context: Context, drawn: Sequence[Drawn], level: int) -> dict[str, Any]:
+    config = context.config
+    prompts, references = {item.prompt for item in drawn}, {item.reference for item in drawn}
+    low = level in LOW_LEVELS
+    wanted = config.min_distinct_prompt_fraction_low_level if low else config.min_distinct_prompt_fraction
+    if len(prompts) < wanted * len(drawn):
+        raise RefusalError("repeated_prompts", _spread_evidence(drawn, level, f"{wanted:.0%} distinct prompts", len(prompts)))
+    if not low and len(references) < min(config.min_distinct_references, len(drawn)):
+        expected = f"{config.min_distinct_references} distinct references"
+        raise RefusalError("repeated_references", _spread_evidence(drawn, level, expected, len(references)))
+    return {f"distinct_prompts_level_{level}": len(prompts), f"distinct_references_level_{level}": len(references)}
+
+
+def _spread_evidence(drawn: Sequence[Drawn], level: int, expected: str, count: int) -> dict[str, Any]:
+    return {"level": level, "seeds": len(drawn), "expected": f"{expected} of {len(drawn)}", "got": f"{count} distinct"}
+
+
+def _check_ambiguous(candidate: Candidate, drawn: Sequence[Drawn]) -> None:
+    """compute: one prompt has one answer, so two references under one prompt show an input that it does not."""
+    if candidate.info.family is not Family.COMPUTE:
+        return
+    seen: dict[str, Drawn] = {}
+    for item in drawn:
+        first = seen.setdefault(item.prompt, item)
+        if first.reference != item.reference:
+            evidence = {**item.place(), "other_seed": first.seed, "input": clip(item.prompt)}
+            raise RefusalError("ambiguous_prompt", {**evidence, "expected": first.reference, "got": item.reference})
+
+
+# --- hidden input ----------------------------------------------------------------------------------------------------
+
+
+class _HiddenInput:
+    """Looks for values of `public` that decide the answer and that the prompt does not show."""
+
+    def __init__(self, candidate: Candidate, context: Context, drawn: Sequence[Drawn]) -> None:
+        self.candidate, self.context, self.drawn = candidate, context, drawn
+        self.environment = candidate.environment(context)
+        self.compute = candidate.info.family is Family.COMPUTE
+
+    def check_swaps(self) -> int:
+        """How many leaves were seen to decide the answer unseen. Raises RefusalError from three on."""
+        found: list[dict[str, Any]] = []
+        for first, second in list(zip(self.drawn[::2], self.drawn[1::2], strict=False))[:SWAP_PAIRS]:
+            for path, value in self._swappable(first, second):
+                evidence = self._swap(first, second, path, value)
+                if evidence is not None:
+                    found.append(evidence)
+                    break  # one leaf a pair: three leaves are three instances
+            self.candidate.check_budget(self.context)
+            if len(found) >= HIDDEN_LEAVES_TO_REFUSE:
+                raise RefusalError("hidden_input", {**found[0], "others": found[1:]})
+        return len(found)
+
+    def check_unused_keys(self) -> None:
+        """A certificate's prompt shows all that `verify` needs: keys it leaves out may be left out."""
+        for key in self._top_keys():
+            changed = 0
+            for item in self.drawn[:KEY_INSTANCES]:
+                public = {name: value for name, value in item.public.items() if name != key}
+                if self.environment.render(public) != item.prompt or self._redundant((key,), item):
+                    break
+                before = self.candidate.grades(self.context, item, [item.reference])
+                after = self.candidate.grades(self.context, item, [item.reference], public)
+                changed += before != after
+            if changed == KEY_INSTANCES:
+                evidence = {**item.place(), "input": key, "expected": "verify as before without a key that render ignores"}
+                raise RefusalError("hidden_constraint", {**evidence, "got": "verify changed"})
+
+    def _top_keys(self) -> list[str]:
+        first = self.drawn[0].public
+        return [key for key in first if isinstance(first, dict)] if isinstance(first, dict) else []
+
+    def _swappable(self, first: Drawn, second: Drawn) -> list[tuple[Path, Any]]:
+        """Leaves of `first` that differ in `second`, spread over the patterns, with the other's value."""
+        others = dict(leaves(second.public))
+        by_pattern: dict[str, list[tuple[Path, Any]]] = {}
+        for path, value in leaves(first.public):
+            other = others.get(path)
+            if path and other != value and type(other) is type(value) and value is not None:
+                by_pattern.setdefault(pattern(path), []).append((path, other))
+        chosen: list[tuple[Path, Any]] = []
+        while by_pattern and len(chosen) < SWAPS_A_PAIR:
+            for name in list(by_pattern):
+                chosen.append(by_pattern[name].pop(0))
+                if not by_pattern[name]:
+                    del by_pattern[name]
+        return chosen[:SWAPS_A_PAIR]
+
+    def _swap(self, first: Drawn, second: Drawn, path: Path, value: Any) -> dict[str, Any] | None:
+        public = replaced(first.public, path, value)
+        if self.environment.render(public) != first.prompt:
+            return None  # shown, or not an instance any more
+        if self.compute:
+            after: Any = self.environment.reference(public, first.private)
+            before: Any = first.reference
+        else:
+            before, after = (
+                self.candidate.grades(self.context, first, [first.reference, second.reference], shown)
+                for shown in (first.public, public)
+            )
+        if after == before or isinstance(after, Failure) or self._redundant(path, first):
+            return None
+        place = {**first.place(), "other_seed": second.seed, "input": pattern(path), "value": clip(value)}
+        return {**place, "expected": clip(before), "got": clip(after)}
+
+    def _redundant(self, path: Path, item: Drawn) -> bool:
+        """True where the rest of the instance determines the hidden value: a size, an extreme, or a copy of what is shown."""
+        top = path[0]
+        if not isinstance(item.public, dict):
+            return False
+        value = item.public[top]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return all(self._is_size(other, str(top)) for other in self.drawn)
+        inner = [leaf for _, leaf in leaves(value)]
+        if not isinstance(value, list | dict) or len(inner) < 2:
+            return False
+        return all(self._is_printed(other, str(top)) for other in self.drawn[:16])
+
+    def _is_size(self, item: Drawn, key: str) -> bool:
+        value = item.public.get(key)
+        sizes: set[int] = set()
+        for name, other in item.public.items():
+            if name != key and isinstance(other, list | str | dict):
+                numbers = [leaf for _, leaf in leaves(other) if isinstance(leaf, int)]
+                rows = list(other) if isinstance(other, list) else []
+                sizes |= {len(other), *(len(row) for row in rows if isinstance(row, list | str))}
+                sizes |= {
+                    bound
+                    for leaf in ([max(numbers), min(numbers), sum(numbers)] if numbers else [])
+                    for bound in (leaf, leaf + 1)
+                }
+        return value in sizes
+
+    def _is_printed(self, item: Drawn, key: str) -> bool:
+        printed = set(_TOKEN.findall(item.prompt)) | set(_NUMBER.findall(item.prompt))
+        hidden = [leaf for _, leaf in leaves(item.public.get(key)) if not isinstance(leaf, bool) and leaf is not None]
+        tokens = {token for leaf in hidden for token in _TOKEN.findall(str(leaf))}
+        return bool(tokens) and tokens <= printed

@@ -1,0 +1,120 @@
+"""The stages in their order: cheap first, the first refusal ends it unless all are asked for.
+
+`check` judges one proposal, `check_many` a batch on several workers with the results in the order of the batch. The same input
+gives the same verdict and evidence, whatever runs beside it. Left out: keeping reports (`registry`) and showing them (`admit`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from env_synth.admission import attackers, copies, deterministic, diverse, execute, scorer, static
+from env_synth.admission.candidate import Candidate, Context
+from env_synth.admission.records import AdmissionReport, Outcome, StageResult, report_of
+from env_synth.config import AdmissionConfig, SandboxConfig
+from env_synth.contract import ArchivedSource, Proposal
+from env_synth.novelty import Archive, Fingerprint, fingerprint
+from env_synth.sandbox.host import Sandbox
+
+type Check = Callable[[Candidate, Context], StageResult]
+
+STAGES: tuple[tuple[str, Check], ...] = (
+    ("S0", static.check),
+    ("N1", copies.check),
+    ("S1", execute.check),
+    ("S2", deterministic.check),
+    ("S3", diverse.check),
+    ("S4", scorer.check),
+    ("S5", attackers.check),
+)
+
+
+class Admission:
+    """Judges proposals. The archive it compares them with is handed to each call, so that it can be a fixed point in time."""
+
+    def __init__(self, config: AdmissionConfig, sandbox: Sandbox, workers: SandboxConfig | None = None) -> None:
+        """Model-written code runs in `sandbox`, which refuses (SandboxError) where it cannot contain it.
+
+        `workers`: settings of the sandboxes that `check_many` opens for itself, `workers.workers` of them; without it
+        everything runs in `sandbox`, one proposal after the other.
+        """
+        config.validate()
+        self._config, self._sandbox, self._workers = config, sandbox, workers
+        self._fingerprints = _Fingerprints()
+
+    def check(self, proposal: Proposal, archive: Sequence[ArchivedSource] = (), *, all_stages: bool = False) -> AdmissionReport:
+        """The report on one proposal. `all_stages`: go on after a refusal where the next stages still can."""
+        context = Context(self._config, self._sandbox, self._fingerprints.archive(archive))
+        return judge(proposal, context, all_stages=all_stages)
+
+    def check_many(
+        self, proposals: Sequence[Proposal], archive: Sequence[ArchivedSource] = (), *, all_stages: bool = False
+    ) -> list[AdmissionReport]:
+        """Reports in the order of `proposals`, each judged by itself and none against another of the batch."""
+        known = self._fingerprints.archive(archive)
+        if self._workers is None or self._workers.workers == 1 or len(proposals) <= 1:
+            context = Context(self._config, self._sandbox, known)
+            return [judge(proposal, context, all_stages=all_stages) for proposal in proposals]
+        count = min(self._workers.workers, len(proposals))
+        with ExitStack() as stack, ThreadPoolExecutor(count, thread_name_prefix="admission") as threads:
+            own = _OwnSandboxes(stack, self._workers)
+
+            def judged(proposal: Proposal) -> AdmissionReport:
+                return judge(proposal, Context(self._config, own.mine(), known), all_stages=all_stages)
+
+            return list(threads.map(judged, proposals))
+
+
+def judge(proposal: Proposal, context: Context, *, all_stages: bool = False) -> AdmissionReport:
+    """Runs the stages over one proposal in this thread. After a refusal of S0 or S1 nothing more can be run."""
+    results: list[StageResult] = []
+    with Candidate(proposal) as candidate:
+        for name, check in STAGES:
+            results.append(check(candidate, context))
+            if results[-1].outcome is Outcome.REFUSED and (not all_stages or name in ("S0", "S1")):
+                break
+        info = candidate.facts.info if candidate.facts is not None else None
+    return report_of(proposal.environment_id, results, info)
+
+
+class _OwnSandboxes:
+    """One sandbox a thread, because a zygote is not for several threads at once."""
+
+    def __init__(self, stack: ExitStack, config: SandboxConfig) -> None:
+        self._stack, self._config = stack, config
+        self._local = threading.local()
+        self._lock = threading.Lock()
+
+    def mine(self) -> Sandbox:
+        if not hasattr(self._local, "sandbox"):
+            with self._lock:
+                self._local.sandbox = self._stack.enter_context(Sandbox(self._config))
+        return self._local.sandbox
+
+
+class _Fingerprints:
+    """Fingerprints of archived sources, each taken once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Fingerprint | None] = {}
+        self._lock = threading.Lock()
+
+    def archive(self, sources: Sequence[ArchivedSource]) -> Archive:
+        archive = Archive()
+        with self._lock:
+            for kept in sources:
+                if kept.environment_id not in self._known:
+                    facts, _, _ = static.read_source(kept.source)
+                    found = None if facts is None else fingerprint(facts.tree, facts.environment_class)
+                    self._known[kept.environment_id] = found
+                print_ = self._known[kept.environment_id]
+                if print_ is None:
+                    continue
+                if kept.admitted:
+                    archive.add(kept.environment_id, print_)
+                else:
+                    archive.add_refused(kept.environment_id, print_)
+        return archive
