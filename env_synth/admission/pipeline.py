@@ -1,6 +1,6 @@
 """The stages in their order: cheap first, the first refusal ends it unless all are asked for.
 
-`check` judges one proposal, `check_many` a batch on several workers with the results in the order of the batch. The same input
+`check` judges one proposal, `check_many` a batch, on several workers if asked, with the results in the order of the batch. The same input
 gives the same verdict and evidence, whatever runs beside it. Left out: keeping reports (`registry`) and showing them (`admit`).
 """
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import lru_cache
 
 from env_synth.admission import attackers, copies, deterministic, diverse, execute, scorer, static
 from env_synth.admission.candidate import Candidate, Context
@@ -33,9 +34,15 @@ STAGES: tuple[tuple[str, Check], ...] = (
 
 
 class Admission:
-    """Judges proposals. The archive it compares them with is handed to each call, so that it can be a fixed point in time."""
+    """Judges proposals against an archive that is a fixed point in time: what a registry's `archive()` gave."""
 
-    def __init__(self, config: AdmissionConfig, sandbox: Sandbox, workers: SandboxConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: AdmissionConfig,
+        sandbox: Sandbox,
+        archive: Sequence[ArchivedSource] = (),
+        workers: SandboxConfig | None = None,
+    ) -> None:
         """Model-written code runs in `sandbox`, which refuses (SandboxError) where it cannot contain it.
 
         `workers`: settings of the sandboxes that `check_many` opens for itself, `workers.workers` of them; without it
@@ -43,27 +50,22 @@ class Admission:
         """
         config.validate()
         self._config, self._sandbox, self._workers = config, sandbox, workers
-        self._fingerprints = _Fingerprints()
+        self._archive = _archive_of(archive)
 
-    def check(self, proposal: Proposal, archive: Sequence[ArchivedSource] = (), *, all_stages: bool = False) -> AdmissionReport:
+    def check(self, proposal: Proposal, *, all_stages: bool = False) -> AdmissionReport:
         """The report on one proposal. `all_stages`: go on after a refusal where the next stages still can."""
-        context = Context(self._config, self._sandbox, self._fingerprints.archive(archive))
-        return judge(proposal, context, all_stages=all_stages)
+        return judge(proposal, Context(self._config, self._sandbox, self._archive), all_stages=all_stages)
 
-    def check_many(
-        self, proposals: Sequence[Proposal], archive: Sequence[ArchivedSource] = (), *, all_stages: bool = False
-    ) -> list[AdmissionReport]:
+    def check_many(self, proposals: Sequence[Proposal], *, all_stages: bool = False) -> list[AdmissionReport]:
         """Reports in the order of `proposals`, each judged by itself and none against another of the batch."""
-        known = self._fingerprints.archive(archive)
         if self._workers is None or self._workers.workers == 1 or len(proposals) <= 1:
-            context = Context(self._config, self._sandbox, known)
-            return [judge(proposal, context, all_stages=all_stages) for proposal in proposals]
+            return [self.check(proposal, all_stages=all_stages) for proposal in proposals]
         count = min(self._workers.workers, len(proposals))
         with ExitStack() as stack, ThreadPoolExecutor(count, thread_name_prefix="admission") as threads:
             own = _OwnSandboxes(stack, self._workers)
 
             def judged(proposal: Proposal) -> AdmissionReport:
-                return judge(proposal, Context(self._config, own.mine(), known), all_stages=all_stages)
+                return judge(proposal, Context(self._config, own.mine(), self._archive), all_stages=all_stages)
 
             return list(threads.map(judged, proposals))
 
@@ -95,26 +97,19 @@ class _OwnSandboxes:
         return self._local.sandbox
 
 
-class _Fingerprints:
-    """Fingerprints of archived sources, each taken once."""
+def _archive_of(sources: Sequence[ArchivedSource]) -> Archive:
+    archive = Archive()
+    for kept in sources:
+        found = _fingerprint(kept.source)
+        if found is not None and kept.admitted:
+            archive.add(kept.environment_id, found)
+        elif found is not None:
+            archive.add_refused(kept.environment_id, found)
+    return archive
 
-    def __init__(self) -> None:
-        self._known: dict[str, Fingerprint | None] = {}
-        self._lock = threading.Lock()
 
-    def archive(self, sources: Sequence[ArchivedSource]) -> Archive:
-        archive = Archive()
-        with self._lock:
-            for kept in sources:
-                if kept.environment_id not in self._known:
-                    facts, _, _ = static.read_source(kept.source)
-                    found = None if facts is None else fingerprint(facts.tree, facts.environment_class)
-                    self._known[kept.environment_id] = found
-                print_ = self._known[kept.environment_id]
-                if print_ is None:
-                    continue
-                if kept.admitted:
-                    archive.add(kept.environment_id, print_)
-                else:
-                    archive.add_refused(kept.environment_id, print_)
-        return archive
+@lru_cache(maxsize=8192)
+def _fingerprint(source: str) -> Fingerprint | None:
+    """Taken once a process: a registry is handed over anew every round."""
+    facts, _, _ = static.read_source(source)
+    return None if facts is None else fingerprint(facts.tree, facts.environment_class)
