@@ -12,16 +12,16 @@ from pathlib import Path
 from env_synth.errors import EnvSynthError
 
 SEED_SHA256: dict[str, str] = {
-    "register_machine": "d2b66fe3a97b5ae4a798a2f6e171c77f3cae880148db1b2326f6b8b498d0888f",
+    "register_machine": "73b1fc165565b0862b47811a63b37bbd3aa08b01aa39b9b436943f734f4d74a4",
     "edit_distance": "777b9dff4c96c3fdfe2a23ed650775d90a7e043af00ecb5a074e947cd7646aa5",
-    "toll_shortest_path": "e75c4233b53e2103a6cb6e8d4204c78105c058392b3e3464d151919ff57cd64c",
-    "linear_recurrence": "6edcf72084fbe49d1d6fc3dcbd806f157fb47db2740b03d3cb3d60f48caf2c9d",
+    "toll_shortest_path": "9852a89f60c51fd6ebdce12b17f26feb63fdeb8f7530840b67c427b20d3704d0",
+    "linear_recurrence": "2bf19a5bf3812c306939fb5f53a07ade7a2a81ab534c04a55ad53e40f8c15911",
     "interval_scheduling": "d873d6d9e814e9bc3503319936d4890dcc2e0d5c9a3721c117430cffe32d3504",
-    "grid_paths": "97d46119257e9443a8c985e6f3c14d9ea44093146f897b272d3a82b07f8c57b1",
+    "grid_paths": "78153d5e03d865eddd92564d933d657f7f47dbfe3bb93efe035e1f1283f12dce",
     "subset_sum": "eb51ee4f10654aeae1d3678845f3c510db4a6512aee301fffabc554cd27b6bf4",
     "graph_colouring": "dd03058e5058e9a62ed0cfe81c7a83bbe68063420ab33732fbf6dbeab5bbb652",
     "hamiltonian_path": "c9dbe78067924a97a8fd9d29b0462e27ef0a830a4eb0c9be970c2dc6cec11106",
-    "latin_square": "bbb1b823df2eefa989590af4748b958f8a2fd0ff715e2cd55aafa9b8060ee33e",
+    "latin_square": "eae55bb37a1fae1ef0060beea261d1462e61fe2d0c2fef75e8e6d23dd25e3fe6",
 }
 
 

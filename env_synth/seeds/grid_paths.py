@@ -8,12 +8,12 @@ LARGE_MODULI = (999883, 999907, 999917, 999931, 999953, 999959, 999961, 999979, 
 
 
 def count_paths(rows):
-    """Paths from the top left to the bottom right cell, moving right or down, never onto '#'."""
+    """Paths from the top left to the bottom right cell, moving right or down, never onto 'x'."""
     counts = [0] * len(rows[0])
     counts[0] = 1
     for row in rows:
         for column, cell in enumerate(row):
-            if cell == "#":
+            if cell == "x":
                 counts[column] = 0
             elif column > 0:
                 counts[column] += counts[column - 1]
@@ -23,7 +23,7 @@ def count_paths(rows):
 class GridPaths:
     """Count the right/down paths through a grid with blocked cells, from level 3 on modulo a prime.
 
-    Level 0 is a grid of 2 x 2 to 2 x 5 cells with at most one block; level 9 is about 40 x 42.
+    Level 0 is a grid of 2 x 2 to 2 x 6 cells with at most one block; level 9 is about 40 x 42.
     """
 
     family = "compute"
@@ -33,7 +33,7 @@ class GridPaths:
 
     def generate(self, rng, level):
         height = SIDES[level]
-        width = height + rng.randint(0, 3)
+        width = height + rng.randint(0, 4 if level == 0 else 3)
         if rng.random() < 0.5:
             height, width = width, height
         cells = [(row, column) for row in range(height) for column in range(width)]
@@ -41,24 +41,23 @@ class GridPaths:
         blocks = rng.randint(0, 1) if level == 0 else max(1, len(cells) // 10)
         while True:
             blocked = set(rng.sample(cells, blocks))
-            rows = [
-                "".join("#" if (row, column) in blocked else "." for column in range(width)) for row in range(height)
-            ]
+            rows = ["".join("x" if (row, column) in blocked else "o" for column in range(width)) for row in range(height)]
             if not blocked & corners and count_paths(rows) > 0:
                 break
-        if level < 3:
-            return {"rows": rows, "modulus": None}, {}
-        return {"rows": rows, "modulus": rng.choice(MODULI if level < 6 else LARGE_MODULI)}, {}
+        start, end = rng.sample("ABCDEFGHJKLMNPQRSTUVWYZ", 2)
+        modulus = None if level < 3 else rng.choice(MODULI if level < 6 else LARGE_MODULI)
+        return {"rows": rows, "start": start, "end": end, "modulus": modulus}, {}
 
     def render(self, public):
+        start, end, modulus = public["start"], public["end"], public["modulus"]
         lines = list(public["rows"])
-        lines[0] = "S" + lines[0][1:]
-        lines[-1] = lines[-1][:-1] + "E"
-        text = "Walk from S to E. Each step goes one cell right or one cell down, never onto #.\n\n"
-        text += "\n".join(lines) + "\n\n"
-        if public["modulus"] is None:
+        lines[0] = start + lines[0][1:]
+        lines[-1] = lines[-1][:-1] + end
+        text = f"Grid of {len(lines)} rows and {len(lines[0])} columns:\n" + "\n".join(lines)
+        text += f"\nA path leads from {start} to {end}. Each step goes one cell right or one cell down, never onto x.\n"
+        if modulus is None:
             return text + "How many different paths are there?"
-        return text + f"Let N be the number of different paths. What is N modulo {public['modulus']}?"
+        return text + f"Let N be the number of different paths. What is N modulo {modulus}?"
 
     def reference(self, public, private):
         total = count_paths(public["rows"])

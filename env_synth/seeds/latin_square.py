@@ -33,7 +33,8 @@ class LatinSquare:
 
     def generate(self, rng, level):
         order, blanks = LEVELS[level]
-        allowed = [set(range(1, order + 1)) for _ in range(order)]
+        numbers = sorted(rng.sample(range(1, max(10, 2 * order)), order))
+        allowed = [set(numbers) for _ in range(order)]
         rows = []
         for _ in range(order):
             rows.append(match_row(rng, allowed))  # always possible: every value is still allowed in as many columns
@@ -43,13 +44,13 @@ class LatinSquare:
         missing = [rows[place // order][place % order] for place in hidden]
         for place in hidden:
             rows[place // order][place % order] = 0
-        return {"rows": rows}, {"missing": missing}
+        return {"rows": rows, "numbers": numbers}, {"missing": missing}
 
     def render(self, public):
         rows = "\n".join(" ".join(str(value or "_") for value in row) for row in public["rows"])
-        order = len(public["rows"])
+        numbers = " ".join(str(number) for number in public["numbers"])
         return (
-            f"{rows}\nEach row and each column must hold each of the numbers 1 to {order} once.\n"
+            f"{rows}\nEach row and each column must hold each of the numbers {numbers} once.\n"
             "Which numbers go in place of _, row by row from left to right?"
         )
 
@@ -64,6 +65,5 @@ class LatinSquare:
             return 0.0
         values = iter(parts)
         rows = [[value or int(next(values)) for value in row] for row in public["rows"]]
-        wanted = list(range(1, len(rows) + 1))
         lines = [sorted(line) for line in [*rows, *zip(*rows, strict=True)]]
-        return 1.0 if all(line == wanted for line in lines) else 0.0
+        return 1.0 if all(line == sorted(public["numbers"]) for line in lines) else 0.0

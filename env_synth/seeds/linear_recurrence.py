@@ -37,7 +37,7 @@ class LinearRecurrence:
     def generate(self, rng, level):
         order, index, largest = LEVELS[level]
         if not largest:
-            public = {"start": [rng.randint(1, 9)], "coefficients": [1], "constant": rng.randint(1, 9)}
+            public = {"start": [rng.randint(1, 19)], "coefficients": [1], "constant": rng.randint(1, 9)}
             return {**public, "index": index if level == 0 else rng.randint(3, index), "modulus": 0}, {}
         public = {
             "start": [rng.randint(1, 9) for _ in range(order)],

@@ -50,7 +50,7 @@ class RegisterMachine:
 
     def generate(self, rng, level):
         count, lines, steps, largest = LEVELS[level]
-        names = "ABCDEF"[:count]
+        names = "ABCDEF"[:count] if count > 1 else rng.choice("ABCDEF")
         start = {name: rng.randint(1, 9) for name in names}
         program = []
         for number in range(lines):

@@ -40,11 +40,12 @@ class TollShortestPath:
     def generate(self, rng, level):
         count = TOWNS[level]
         if level < 2:
-            roads = [[1, 2, rng.randint(1, 9), 0], [2, 3, rng.randint(1, 9), 0]]
+            towns = rng.sample("ABCDEFGH", 3)
+            roads = [[*towns[:2], rng.randint(1, 9), 0], [*towns[1:], rng.randint(1, 9), 0]]
             if level == 1:
-                roads.append([1, 3, rng.randint(2, 18), 0])
+                roads.append([towns[0], towns[2], rng.randint(2, 18), 0])
                 rng.shuffle(roads)
-            return {"roads": roads, "start": 1, "goal": 3, "tolls": 0}, {}
+            return {"roads": roads, "start": towns[0], "goal": towns[2], "tolls": 0}, {}
         low, high = (11, 99) if level < 6 else (101, 999)
         towns = rng.sample(range(1, count + 1), count)
         roads = {(town, town + 1): [rng.randint(high // 2, high), 0] for town in range(count - 1)}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from env_synth import contract
 from env_synth.contract import environment_id
+from env_synth.instances import content_split
 from env_synth.seeds import SEED_SHA256, SeedSourceError, _read_pinned, seed_sources
 
 NAMES = tuple(SEED_SHA256)
@@ -58,9 +59,7 @@ def test_source_rules(name, load_seed):
         if isinstance(node, ast.Name):
             assert not node.id.startswith("_") or node.id == "_"
     (cls,) = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    methods = {
-        node.name: tuple(a.arg for a in node.args.args) for node in cls.body if isinstance(node, ast.FunctionDef)
-    }
+    methods = {node.name: tuple(a.arg for a in node.args.args) for node in cls.body if isinstance(node, ast.FunctionDef)}
     assert methods == contract.METHOD_PARAMETERS
     assert ast.get_docstring(cls)
     environment = load_seed(name)
@@ -151,3 +150,11 @@ def test_long_answers_never_raise(name, load_seed, make_case):
     case = make_case(environment, 1, "long")
     for answer in ("9" * 10_000, "1 " * 5_000, "[" * 10_000, "-" * 10_000, "1," * 5_000, "->" * 5_000):
         assert grade(environment, case, answer) == 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("level", [0, 1, 2, 4])
+def test_both_splits_have_instances(name, level, load_seed, make_case):
+    prompts = {case.prompt for case in draws(load_seed(name), make_case, level, 400)}
+    held_out = sum(content_split(prompt) is contract.Split.HELD_OUT for prompt in prompts)
+    assert 8 <= held_out <= len(prompts) // 4

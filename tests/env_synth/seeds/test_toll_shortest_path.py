@@ -19,14 +19,14 @@ def cheapest_simple_route(roads, start, goal, tolls):
 
 def read(prompt):
     if "costs" in prompt.split("What")[0]:
-        roads = [(int(a), int(b), int(c), 0) for a, b, c in re.findall(r"From (\d+) to (\d+) costs (\d+)", prompt)]
+        roads = [(a, b, int(c), 0) for a, b, c in re.findall(r"From (\w+) to (\w+) costs (\d+)", prompt)]
         tolls = 0
     else:
         found = re.findall(r"(\d+)->(\d+) (\d+)(\*?)", prompt)
-        roads = [(int(a), int(b), int(c), len(star)) for a, b, c, star in found]
+        roads = [(a, b, int(c), len(star)) for a, b, c, star in found]
         tolls = int(re.search(r"at most (\d+) times", prompt).group(1))
-    start, goal = re.search(r"from (?:town )?(\d+) to (?:town )?(\d+)\?", prompt).groups()
-    return roads, int(start), int(goal), tolls
+    start, goal = re.search(r"from (?:town )?(\w+) to (?:town )?(\w+)\?", prompt).groups()
+    return roads, start, goal, tolls
 
 
 def test_reference_is_the_best_simple_route(small_cases):
