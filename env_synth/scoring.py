@@ -112,6 +112,7 @@ class ScoringPool:
         config.validate()
         scoring.validate()
         self.counters = ScoringCounters()
+        self.containment = ""  # once started: the sandbox's tier, for the records
         self._config = config
         self._scoring = scoring
         self._sandbox = Sandbox(config, layers)
@@ -127,7 +128,8 @@ class ScoringPool:
         self._thread = threading.Thread(target=self._serve, name="scoring", daemon=True)
 
     def __enter__(self) -> ScoringPool:
-        """Starts the pool's thread; zygotes start with the first group."""
+        """Starts the zygote and the pool's thread. Raises SandboxError if the zygote can't start."""
+        self.containment = self._sandbox.containment  # starts the zygote, before the thread that then owns it
         self._alarm.setblocking(False)
         self._selector.register(self._alarm, selectors.EVENT_READ)
         self._thread.start()
@@ -214,11 +216,11 @@ class ScoringPool:
     def _serve(self) -> None:
         while not self._closing:
             started = time.monotonic()
-            busy = bool(self._runs)
             while self._queue and len(self._runs) < self._config.workers:
                 with self._lock:
                     task = self._queue.popleft()
                 self._guard(task, None)
+            busy = bool(self._runs)
             deadline = min((run.worker.check_at for run in self._runs.values()), default=None)
             wait = None if deadline is None else max(0.0, deadline - time.monotonic())
             if self._queue and len(self._runs) < self._config.workers:

@@ -354,6 +354,13 @@ class Sandbox:
         return tier_of(self.zygote().evidence)
 
     @property
+    def containment(self) -> str:
+        """The tier in one word, to be stamped into every record of what ran here: tier1, tier2, tier3 or tier3-unsafe."""
+        tier = self.tier
+        unsafe = tier == Tier.PLAIN and self._config.unsafe_trust_code
+        return f"tier{tier.value}{'-unsafe' if unsafe else ''}"
+
+    @property
     def live_workers(self) -> int:
         """Workers alive now, over all zygotes."""
         return sum(zygote.live_workers for zygote in self._zygotes.values() if not zygote.dead)
@@ -411,6 +418,6 @@ class Sandbox:
 
 def tier_of(evidence: dict[str, bool]) -> Tier:
     """The tier that the zygote's trials support; a layer counts only if it was seen to refuse something."""
-    if not (evidence.get("together") and evidence.get("landlock") and evidence.get("seccomp")):
+    if not all(evidence.get(name) for name in ("limits", "capabilities", "landlock", "seccomp", "together")):
         return Tier.PLAIN
     return Tier.FULL if evidence.get("namespaces") else Tier.FILTERED

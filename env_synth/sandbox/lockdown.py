@@ -6,12 +6,14 @@ only. Deliberately left out: cgroups (rarely writable where this runs) and gViso
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import select
 import signal
 import struct
+import sys
 from dataclasses import dataclass
 
 from env_synth.sandbox.seccomp import build_filter
@@ -243,7 +245,8 @@ def _limit(address_space_mib: int) -> None:
     for name, value in limits.items():
         number = getattr(resource, name, None)
         if number is not None:
-            resource.setrlimit(number, (value, value))
+            with contextlib.nullcontext() if sys.platform == "linux" else contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(number, (value, value))
 
 
 def _drop_capabilities() -> None:

@@ -63,11 +63,11 @@ def label_denied_acts() -> None:
     sys.addaudithook(hook)
 
 
-def serve(descriptor: int) -> NoReturn:
+def serve(descriptor: int, label_denied: bool) -> NoReturn:
     """Answers requests on `descriptor` until it is closed; never returns."""
     read, write, end = os.read, os.write, os._exit
     decode, encode = json.loads, json.JSONEncoder(allow_nan=False, check_circular=True).encode
-    state: dict[str, Any] = {"class": None}
+    state: dict[str, Any] = {"class": None, "label_denied": label_denied}
     operations: dict[str, Callable[..., dict[str, Any]]] = {
         "load": _load, "generate": _generate, "render": _render, "reference": _reference, "verify": _verify,
         "count": _count,
@@ -125,7 +125,10 @@ def classify(error: BaseException) -> list[str]:
 def _load(state: dict[str, Any], source: str) -> dict[str, Any]:
     module = types.ModuleType(MODULE_NAME)
     sys.modules[MODULE_NAME] = module  # dataclasses and enums look their module up by name
-    exec(compile(source, SOURCE_NAME, "exec", dont_inherit=True), module.__dict__)
+    code = compile(source, SOURCE_NAME, "exec", dont_inherit=True)
+    if state["label_denied"]:
+        label_denied_acts()  # not before: for a syntax error Python itself looks for a file of the source's name
+    exec(code, module.__dict__)
     found = {
         id(value): value
         for value in list(vars(module).values())

@@ -76,6 +76,9 @@ def _preload() -> None:
 def _prepare(layers: Layers, address_space_mib: int, control: socket.socket) -> tuple[Prepared, dict[str, str]]:
     """Sets up what the workers share. Returns it with the error of each layer that this machine refused."""
     errors: dict[str, str] = {}
+    if sys.platform != "linux":
+        errors = dict.fromkeys(("namespaces", "capabilities", "landlock", "seccomp"), f"{sys.platform} has none")
+        layers = Layers(False, False, layers.limits, False, False, False, layers.audit)
     as_root = os.geteuid() == 0
     namespaces = layers.namespaces and _can(_rehearse_namespaces, "namespaces", errors)
     if namespaces:
@@ -275,11 +278,9 @@ class _Zygote:
             os.closerange(low, 1 << 20)
             worker.start_fresh()
             lockdown.lock(self.prepared)
-            if self.prepared.layers.audit:
-                worker.label_denied_acts()
         except BaseException:
             os._exit(LOCK_FAILED)
-        worker.serve(descriptor)
+        worker.serve(descriptor, self.prepared.layers.audit)
 
     def _ended(self, pid: int, flags: int = 0) -> None:
         done, status, usage = os.wait4(pid, flags)
