@@ -1,6 +1,6 @@
 """The stages in their order: cheap first, the first refusal ends it unless all are asked for.
 
-`check` judges one proposal, `check_many` a batch, on several workers if asked, with the results in the order of the batch. The same input
+`check` judges one proposal, `check_many` a batch in its order, on several workers if asked. The same input
 gives the same verdict and evidence, whatever runs beside it. Left out: keeping reports (`registry`) and showing them (`admit`).
 """
 

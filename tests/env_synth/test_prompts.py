@@ -1,0 +1,54 @@
+import ast
+
+from env_synth.prompts import CONTRACT_BRIEF, THEMES, proposal_prompt, without_comments
+from env_synth.proposal import read_proposal
+from env_synth.seeds import seed_sources
+
+
+def test_themes_are_many_and_distinct() -> None:
+    assert len(set(THEMES)) == len(THEMES) >= 40
+    assert all(theme == theme.strip() and "\n" not in theme for theme in THEMES)
+
+
+def test_every_part_is_there_and_the_theme_comes_last() -> None:
+    first, second = list(seed_sources().values())[:2]
+    text = proposal_prompt([first, second], "islands")
+    assert text.startswith(CONTRACT_BRIEF)
+    assert text.count("```python") == 2
+    assert text.index("Theme: islands") > text.rindex("```")
+
+
+def test_exemplars_are_whole_or_absent() -> None:
+    sources = list(seed_sources().values())
+    for room in range(1000, 9000, 250):
+        text = proposal_prompt(sources, "islands", max_characters=room)
+        blocks = text.split("```python\n")[1:]
+        shown = [block.split("```")[0] for block in blocks]
+        assert all(ast.parse(block) for block in shown)
+        assert len(text) <= max(room, len(proposal_prompt([], "islands")))
+    assert "example" not in proposal_prompt([], "islands").lower()
+
+
+def test_every_seed_fits_a_small_models_room() -> None:
+    for name, source in seed_sources().items():
+        text = proposal_prompt([source], THEMES[0], max_characters=6500)
+        assert "```python" in text, name
+
+
+def test_comments_and_docstrings_go_and_the_program_stays() -> None:
+    source = (
+        '"""Doc."""\n\n\nclass A:\n    """Doc."""\n\n    def f(self):  # why\n        """Only a doc."""\n\n    x = "a # b"\n'
+    )
+    stripped = without_comments(source)
+    assert "Doc" not in stripped
+    assert "why" not in stripped
+    assert "'a # b'" in stripped
+    assert ast.parse(stripped)
+    assert without_comments("def (") == "def ("
+
+
+def test_a_reply_that_follows_the_exemplar_is_read_back() -> None:
+    source = next(iter(seed_sources().values()))
+    block = proposal_prompt([source], "x").split("Example:\n")[1].split("\n\nWrite a new")[0]
+    found = read_proposal(f"Here it is.\n{block}")
+    assert getattr(found, "source", None) == without_comments(source)
