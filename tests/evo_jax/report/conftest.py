@@ -1,0 +1,155 @@
+"""A double of a finished run: a run directory with the files a run leaves, filled with plausible invented numbers."""
+
+import hashlib
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from env_synth.seeds import seed_sources
+from evo_jax.report import ReportEnvironment, ReportEnvironments, ReportExample, ReportRefusal
+
+STEPS = 24
+STAGES = ("S0", "N1", "S1", "S2", "S3", "S4", "S5")
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>{{ 7*7 }}\x1b[31m\u202egnp.exe\x00[bold]x[/]\ud800"
+
+
+def identity(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def double_environments(hostile: str = "") -> ReportEnvironments:
+    environments = []
+    for name, source in seed_sources().items():
+        example = ReportExample(1, f"A problem of {name}.\nGive one integer.\n" + "1 2 3 4\n" * 6 + hostile, "42" + hostile)
+        environments.append(
+            ReportEnvironment(identity(source), name, name, "seed", (), name, "compute", "active", (0, 1), 0, source, example)
+        )
+    parents = (environments[0].environment_id, environments[3].environment_id)
+    for number, (origin, status) in enumerate((("composite", "active"), ("composite", "quarantined"), ("proposal", "retired"))):
+        source = f"class Made{number}:\n    family = 'compute'\n" + "    # a long line " + "x" * 300 + hostile
+        name = f"Made{number}-{identity(source)[:6]}" + hostile
+        environments.append(
+            ReportEnvironment(
+                identity(source), name, f"Made{number}", origin, parents, "chain", "compute", status, (0, 1), 2 * number, source
+            )
+        )
+    refusals = [
+        ReportRefusal(
+            identity(f"{stage}{number}"),
+            "proposal" if number % 2 else "composite",
+            "",
+            stage,
+            reason + hostile,
+            {"seed": 3, "level": 2, "input": "unused = 1", "expected": "1.0", "got": "0.0" + hostile},
+            "import os\n\n\nclass Broken:\n    def generate(self, rng, level):\n        return os.listdir('/')\n" + hostile,
+            number,
+        )
+        for number, (stage, reason) in enumerate(
+            (
+                ("S0", "forbidden_import"),
+                ("S0", "missing_method"),
+                ("S4", "junk_accepted"),
+                ("S1", "raises"),
+                ("S0", "forbidden_import"),
+            )
+        )
+    ]
+    return ReportEnvironments(
+        tuple(environments), tuple(refusals), STAGES, {"proposals/asked": 4.0, "proposals/refused/S0": 4.0}
+    )
+
+
+def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def double_run(directory: Path, hostile: str = "") -> ReportEnvironments:
+    """Fills `directory` like a run of 24 steps that learned something; `hostile` is put wherever a model's text can be."""
+    rng = random.Random(0)
+    view = double_environments(hostile)
+    names = [record.name for record in view.environments]
+    labels = [record.metric_label for record in view.environments]
+    metrics, timings, samples, evaluations = [], [], [], []
+    for step in range(STEPS + 1):
+        gain = 1 - math.exp(-step / 9)
+        if step in (0, STEPS):
+            for place, name in enumerate(names[:10]):
+                solved = min(16, int(2 + place * 0.7 + gain * (9 - place) + rng.random()))
+                prompts = [{"instance_id": f"{name}{i}", "solved": (solved + i) // 4, "samples": 4} for i in range(4)]
+                environment_id = view.environments[place].environment_id
+                evaluations.append(
+                    {"step": step, "environment_id": environment_id, "environment_name": name, "level": 0}
+                    | {"solved": solved, "samples": 16, "prompts": prompts}
+                )
+        if step == 0:
+            metrics.append({"step": 0, "eval/solve_rate": 0.31})
+            continue
+        line = {"step": step, "reward": 0.2 + 0.3 * gain + rng.gauss(0, 0.02), "entropy": 1.8 - 1.1 * gain, "grad_norm": 0.4}
+        line |= {
+            "solve_rate": line["reward"],
+            "completions/mean_length": 30 - 9 * gain,
+            "frac_reward_zero_std": 0.3 + 0.2 * gain,
+        }
+        line |= {"completions/clipped_ratio": 0.3 - 0.2 * gain, "frac_invalid": 0.0, "loss": 0.01}
+        line |= {"sampling/logprob_difference/mean": 2e-5 + rng.random() * 1e-5}
+        for label in rng.sample(labels, 8):
+            line[f"solve_rate/{label}"] = min(1.0, max(0.0, 0.2 + 0.4 * gain + rng.gauss(0, 0.1)))
+        if step % 2:
+            line |= {"proposals/asked": 4.0, "proposals/refused/no_code_block": 2.0, "proposals/refused/S0": 1.0}
+            line |= {"proposals/refused/S4": 1.0, "composites/tried": 1.0, "composites/admitted": float(step in (1, 3))}
+            line |= {"composites/refused/N1": float(step not in (1, 3)), "proposer/reward": 0.02 * step / STEPS}
+        if step == STEPS:
+            line["eval/solve_rate"] = 0.56
+        metrics.append(line)
+        rollouts_s, update_s = 6 + rng.random(), 4 + rng.random()
+        timings.append(
+            {"step": step, "time/rollouts": rollouts_s, "time/update": update_s, "time/scoring": 0.9, "time/snapshot": 0.4}
+            | {
+                "time/step": rollouts_s + update_s + 1.6,
+                "perf/rollout_tokens_per_s": 4100 / rollouts_s,
+                "memory/peak_mib": 3400.0,
+            }
+            | {"perf/update_tokens_per_s": 5200 / update_s}
+            | ({"time/checkpoint": 1.4} if step % 8 == 0 else {})
+            | ({"time/evaluation": 12.0} if step == STEPS else {})
+        )
+        for place in rng.sample(range(len(names)), 4):
+            right = rng.random() < 0.5
+            samples.append(
+                {"step": step, "role": "solver", "environment_id": view.environments[place].environment_id, "level": 1}
+                | {"environment_name": names[place], "prompt": "What is 3 + 4?" + hostile, "reward": float(right)}
+                | {
+                    "reply": f"First I add the numbers. The answer is {7 if right else 9}." + hostile,
+                    "valid": rng.random() < 0.9,
+                }
+                | {"reference_answer": "7" + hostile}
+            )
+        if step % 6 == 0:
+            reply = "Here is an environment:\n```python\nclass SumOfDigits:\n    family = 'compute'\n```\n" + hostile
+            samples.append({"step": step, "role": "proposer", "reply": reply, "reward": 0.03 * step / 6, "valid": True})
+    config = {"run_dir": "runs/double", "seed": 0, "steps": STEPS, "policy": {"path": "models/SmolLM2-135M-Instruct.Q4_1.gguf"}}
+    machine = {"platform": "Linux-6.1-x86_64-with-glibc2.36", "cores": 2}
+    provenance = {"commit": "0123456789ab", "versions": {"python": "3.12.4", "jax": "0.12.0"}, "machine": machine}
+    (directory / "config.json").write_text(json.dumps({"config": config, **provenance}))
+    write_lines(directory / "metrics.jsonl", metrics)
+    write_lines(directory / "timings.jsonl", timings)
+    write_lines(directory / "evaluations.jsonl", evaluations)
+    write_lines(directory / "samples.jsonl", samples)
+    (directory / "checkpoints" / "24").mkdir(parents=True)
+    (directory / "export").mkdir()
+    (directory / "export" / "config.json").write_text("{}")
+    return view
+
+
+@pytest.fixture
+def run_double(tmp_path: Path) -> tuple[Path, ReportEnvironments]:
+    return tmp_path, double_run(tmp_path)
+
+
+@pytest.fixture
+def hostile_run(tmp_path: Path) -> tuple[Path, ReportEnvironments]:
+    return tmp_path, double_run(tmp_path, HOSTILE)
