@@ -12,20 +12,24 @@ from collections.abc import Sequence
 MAX_PROMPT_CHARACTERS = 24_000
 
 CONTRACT_BRIEF = """An environment is one Python class that makes puzzles and checks answers. It has exactly:
-- family = "compute" (the answer follows from the puzzle by a long but clear procedure) or "certificate" (the answer is hard to \
-find and easy to check; a solution is planted)
+- family = "compute" (the answer follows from the puzzle by a long but clear procedure) or "certificate" (the answer \
+is hard to find and easy to check; a solution is planted)
 - answer_type = "int", "ints", "word" or "text"; answer_format = one line that describes the answer; max_level = 9
-- generate(self, rng, level) returns (public, private), two JSON dictionaries. All randomness comes from rng (random.Random). \
-Level 0 is easy, each level is harder. For compute, private is {}.
+- generate(self, rng, level) returns (public, private), two JSON dictionaries. All randomness comes from rng \
+(random.Random). Level 0 is easy, each level is harder. For compute, private is {}.
 - render(self, public) returns the whole puzzle as text, 40 to 4000 characters, with every rule and tie-break.
-- reference(self, public, private) returns the right answer as text: for compute from public alone, for certificate the planted one.
-- verify(self, public, answer, reference) returns 1.0 if the answer text is right, else 0.0, and never raises. For certificate \
-reference is None: check the answer against public and accept every valid answer.
-Rules: imports only from bisect, collections, copy, dataclasses, decimal, enum, fractions, functools, heapq, itertools, json, \
-math, operator, random, re, statistics, string, textwrap, typing. No eval, exec, open, print, getattr. No names that start with an \
-underscore. No state kept between calls. No method changes its arguments."""
+- reference(self, public, private) returns the right answer as text: for compute from public alone, for certificate \
+the planted one.
+- verify(self, public, answer, reference) returns 1.0 if the answer text is right, else 0.0, and never raises. For \
+certificate reference is None: check the answer against public and accept every valid answer.
+Rules: imports only from bisect, collections, copy, dataclasses, decimal, enum, fractions, functools, heapq, \
+itertools, json, math, operator, random, re, statistics, string, textwrap, typing. No eval, exec, open, print, \
+getattr. No names that start with an underscore. No state kept between calls. No method changes its arguments."""
 
-_ASK = "Write a new environment, different from the example{plural}. Theme: {theme}.\nReply with one Python code block that holds the whole source."
+_ASK = (
+    "Write a new environment, different from the example{plural}. Theme: {theme}.\n"
+    "Reply with one Python code block that holds the whole source."
+)
 
 THEMES: tuple[str, ...] = (
     "longest increasing subsequence of a list of numbers",
