@@ -100,7 +100,7 @@ def reward_metrics(scored: ScoredBatch) -> dict[str, tuple[float, float]]:
     """(sum, count) of what was sampled, before any filtering; names as in PEERS' list, lengths in tokens.
 
     `reward` is over valid rollouts, `reward_std` and `frac_reward_zero_std` over groups with at least two valid members,
-    `valid_fraction` and the completion metrics over all rollouts.
+    the others over all rollouts.
     """
     groups = group_statistics(scored)
     rollouts = scored.rollouts
@@ -110,7 +110,7 @@ def reward_metrics(scored: ScoredBatch) -> dict[str, tuple[float, float]]:
         "reward": (float(groups.rewards.sum()), float(groups.valid.sum())),
         "reward_std": (float(groups.reward_std[whole].sum()), compared),
         "frac_reward_zero_std": (float(groups.zero_variance[whole].sum()), compared),
-        "valid_fraction": (float(groups.valid.sum()), total),
+        "frac_invalid": (total - float(groups.valid.sum()), total),
         "completions/mean_length": (float(rollouts.lengths.sum()), total),
         "completions/clipped_ratio": (float(rollouts.truncated.sum()), total),
     }

@@ -19,16 +19,18 @@ from evo_jax.records import Role
 
 ROLES = len(Role)
 TOKEN_METRICS = (
-    "importance_ratio",
+    "importance_ratio_mean",
     "clip_ratio/low_mean",
     "clip_ratio/high_mean",
     "clip_ratio/region_mean",
+    "clip_ratio/dual_mean",
     "entropy",
     "kl",
-    "rollout_correction",
+    "rollout_correction_mean",
+    "rollout_correction_capped",
     "sampling/logprob_difference/mean",
 )
-# Reduced by max, not by sum: its count is 1 as soon as one token was seen.
+# Reduced by max over tokens, not by sum.
 MAX_METRICS = ("sampling/logprob_difference/max",)
 
 
@@ -52,21 +54,26 @@ class ObjectiveInputs:
 
 @dataclass(frozen=True)
 class RoleSums:
-    """Sums over slots, one entry a role: what to minimise (to be divided by the role's denominator) and what to report."""
+    """Sums over slots, one entry a role.
+
+    `loss`, what to minimise, and `objective`, its part without KL and entropy bonus (sign turned), are weighted and to be
+    divided by the role's denominator; `metrics` are to be divided by `tokens`.
+    """
 
     loss: Float[Array, " 2"]
+    objective: Float[Array, " 2"]
     tokens: Float[Array, " 2"]
     metrics: dict[str, Float[Array, " 2"]]
     maxima: dict[str, Float[Array, " 2"]]
 
 
-jax.tree_util.register_dataclass(RoleSums, data_fields=["loss", "tokens", "metrics", "maxima"], meta_fields=[])
+jax.tree_util.register_dataclass(RoleSums, data_fields=["loss", "objective", "tokens", "metrics", "maxima"], meta_fields=[])
 
 
 def empty_sums() -> RoleSums:
     """Nothing seen yet; every RoleSums can be added to it."""
     zeros = jnp.zeros(ROLES, jnp.float32)
-    return RoleSums(zeros, zeros, dict.fromkeys(TOKEN_METRICS, zeros), dict.fromkeys(MAX_METRICS, zeros))
+    return RoleSums(zeros, zeros, zeros, dict.fromkeys(TOKEN_METRICS, zeros), dict.fromkeys(MAX_METRICS, zeros))
 
 
 def add_sums(first: RoleSums, second: RoleSums) -> RoleSums:
@@ -77,6 +84,7 @@ def add_sums(first: RoleSums, second: RoleSums) -> RoleSums:
 
     return RoleSums(
         first.loss + second.loss,
+        first.objective + second.objective,
         first.tokens + second.tokens,
         jax.tree.map(plus, first.metrics, second.metrics),
         jax.tree.map(jnp.maximum, first.maxima, second.maxima),
@@ -128,15 +136,17 @@ def grpo_sums(inputs: ObjectiveInputs, config: ObjectiveConfig, entropy_weight: 
     rollout = at_filled(inputs.rollout_logprobs)
     ratio = jnp.exp(policy - proximal)
     correction = rollout_correction(proximal, rollout, config.rollout_correction_cap)
-    token_loss = -correction * clipped_objective(ratio, inputs.advantages, config)
+    objective = correction * clipped_objective(ratio, inputs.advantages, config)
+    token_loss = -objective - entropy_weight * entropy
     kl = jnp.zeros_like(policy)
     if config.kl_estimator != "none":
         kl = kl_estimate(policy, reference, config.kl_estimator)
         token_loss += config.kl_weight * kl
-    token_loss -= entropy_weight * entropy
-    low, high = _clipped_tokens(ratio, inputs.advantages, config)
+    low, high, dual = _clipped_tokens(ratio, inputs.advantages, config)
+    capped = jnp.exp(proximal - rollout) > config.rollout_correction_cap
     mismatch = jnp.abs(proximal - rollout)
-    reported = (ratio, low, high, low | high, entropy, kl, correction, mismatch)  # in the order of TOKEN_METRICS
+    # In the order of TOKEN_METRICS.
+    reported = (ratio, low, high, low | high, dual, entropy, kl, correction, capped, mismatch)
     members = (inputs.roles[:, None] == jnp.arange(ROLES)) & filled[:, None]
     members_f = members.astype(jnp.float32)
 
@@ -146,7 +156,13 @@ def grpo_sums(inputs: ObjectiveInputs, config: ObjectiveConfig, entropy_weight: 
 
     metrics = {name: per_role(jax.lax.stop_gradient(values)) for name, values in zip(TOKEN_METRICS, reported, strict=True)}
     largest = jnp.max(jnp.where(members, jax.lax.stop_gradient(mismatch)[:, None], 0.0), axis=0)
-    return RoleSums(per_role(inputs.weights * token_loss), members_f.sum(axis=0), metrics, {MAX_METRICS[0]: largest})
+    return RoleSums(
+        per_role(inputs.weights * token_loss),
+        per_role(inputs.weights * jax.lax.stop_gradient(objective)),
+        members_f.sum(axis=0),
+        metrics,
+        {MAX_METRICS[0]: largest},
+    )
 
 
 def total_loss(
@@ -168,8 +184,9 @@ def entropy_bonus_weight(mean_entropy: float, config: ObjectiveConfig) -> float:
 
 def _clipped_tokens(
     ratio: Float[Array, " S"], advantages: Float[Array, " S"], config: ObjectiveConfig
-) -> tuple[Bool[Array, " S"], Bool[Array, " S"]]:
-    """Tokens whose gradient the lower (A < 0) and the upper (A > 0) bound cut off."""
+) -> tuple[Bool[Array, " S"], Bool[Array, " S"], Bool[Array, " S"]]:
+    """Tokens whose gradient is cut off by the lower bound (A < 0), the upper one (A > 0), and the dual clip (A < 0)."""
     low = (ratio < 1.0 - config.clip_low) & (advantages < 0)
     high = (ratio > 1.0 + config.clip_high) & (advantages > 0)
-    return low, high
+    dual = (ratio > config.dual_clip) & (advantages < 0) if config.dual_clip else jnp.zeros_like(low)
+    return low, high, dual

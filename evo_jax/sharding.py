@@ -82,6 +82,22 @@ def parameter_shardings(mesh: Mesh, params: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(of_leaf, params)
 
 
+def like_parameters(mesh: Mesh, tree: PyTree, params: PyTree) -> PyTree:
+    """Shardings of a tree that repeats the parameters somewhere inside, such as an optimizer's state.
+
+    A leaf whose path ends in the path of a parameter is cut like it; any other (a counter) is replicated.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(parameter_shardings(mesh, params))[0]
+    known = {path_names(path): sharding for path, sharding in leaves}
+
+    def of_leaf(path: tuple, leaf: jax.Array) -> NamedSharding:
+        names = path_names(path)
+        endings = (known[names[start:]] for start in range(len(names)) if names[start:] in known)
+        return next(endings, named_sharding(mesh, ()))
+
+    return jax.tree_util.tree_map_with_path(of_leaf, tree)
+
+
 def path_names(path: tuple) -> tuple[str | int, ...]:
     """A JAX key path as plain names, without the `value` that Flax variables append."""
     names: list[str | int] = []

@@ -109,7 +109,7 @@ def test_metrics_are_taken_before_filtering(make_scored):
     # Group stds 0 and sqrt(.1875) = .4330127; the third group has one valid member and no std.
     assert metrics["reward_std"] == (pytest.approx(0.4330127), 2)
     assert metrics["frac_reward_zero_std"] == (1, 2)
-    assert metrics["valid_fraction"] == (9, 12)
+    assert metrics["frac_invalid"] == (3, 12)
     assert metrics["completions/mean_length"] == (34, 12)
     assert metrics["completions/clipped_ratio"] == (1, 12)
 

@@ -75,6 +75,12 @@ def test_dual_clip(ratio, advantage, expected):
     np.testing.assert_allclose(result, [expected], rtol=1e-6)
 
 
+def test_dual_clip_is_counted():
+    config = dataclasses.replace(PLAIN, dual_clip=3.0)
+    sums = grpo_sums(inputs([5.0, 2.0, 5.0], [-2.0, -2.0, 2.0]), config, NO_BONUS)
+    assert sums.metrics["clip_ratio/dual_mean"].tolist() == [1, 0]
+
+
 def test_kl_estimators():
     # d = policy - reference = ln 2: k2 = (ln 2)^2 / 2 = .2402265; k3 = 1/2 - 1 + ln 2 = .1931472
     # d = -ln 2: k2 the same; k3 = 2 - 1 - ln 2 = .3068528
@@ -114,6 +120,7 @@ def test_loss_sums_per_role():
         NO_BONUS,
     )
     np.testing.assert_allclose(sums.loss, [-1.0 - 1.3, 4.4], rtol=1e-6)
+    np.testing.assert_allclose(sums.objective, [2.3, -4.4], rtol=1e-6)
     assert sums.tokens.tolist() == [2, 1]
     # loss = -2.3 / 2 + .3 * 4.4 / 4 = -1.15 + .33
     np.testing.assert_allclose(total_loss(sums.loss, jnp.float32([2, 4]), PLAIN), -0.82, rtol=1e-5)
@@ -132,7 +139,9 @@ def test_kl_and_entropy_enter_the_loss():
     slots = inputs([1.0], [1.0], entropy=[0.7], reference=[-1.0 - math.log(2)])
     # -1 + .1 * .1931472 = -.9806853; with the bonus - .01 * .7
     np.testing.assert_allclose(grpo_sums(slots, config, NO_BONUS).loss[0], -0.9806853, rtol=1e-6)
-    np.testing.assert_allclose(grpo_sums(slots, config, jnp.float32(0.01)).loss[0], -0.9876853, rtol=1e-6)
+    with_bonus = grpo_sums(slots, config, jnp.float32(0.01))
+    np.testing.assert_allclose(with_bonus.loss[0], -0.9876853, rtol=1e-6)
+    assert with_bonus.objective[0] == 1
 
 
 def test_the_entropy_bonus_acts_below_the_floor_only():
@@ -159,13 +168,15 @@ def test_metrics_by_hand():
     )
     values = {name: values.tolist() for name, values in sums.metrics.items()}
     assert sums.tokens.tolist() == [4, 1]
-    assert values["importance_ratio"] == pytest.approx([0.5 + 0.5 + 1.5 + 1.5, 1.0])
+    assert values["importance_ratio_mean"] == pytest.approx([0.5 + 0.5 + 1.5 + 1.5, 1.0])
     assert values["clip_ratio/low_mean"] == [1, 0]  # ratio .5 < .8 with A < 0: the first slot only
     assert values["clip_ratio/high_mean"] == [1, 0]  # ratio 1.5 > 1.3 with A > 0: the fourth
     assert values["clip_ratio/region_mean"] == [2, 0]
     assert values["entropy"] == [10, 5]
     assert values["kl"] == pytest.approx([0, 2])  # the proposer's slot: (-1 - -3)^2 / 2
-    assert values["rollout_correction"] == pytest.approx([1 + 1 + 2 + 0.5, 1])  # 4 capped at 2
+    assert values["rollout_correction_mean"] == pytest.approx([1 + 1 + 2 + 0.5, 1])  # 4 capped at 2
+    assert values["rollout_correction_capped"] == [1, 0]
+    assert values["clip_ratio/dual_mean"] == [0, 0]
     # |proximal - rollout| = |ln correction|: ln 4 + ln 2 = 2.0794415, largest ln 4 = 1.3862944
     assert values["sampling/logprob_difference/mean"] == pytest.approx([2.0794415, 0], abs=1e-6)
     assert sums.maxima[MAX_METRICS[0]].tolist() == pytest.approx([1.3862944, 0], abs=1e-6)

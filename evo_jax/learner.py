@@ -1,0 +1,305 @@
+"""The update: gradients of the GRPO objective over packed rows, summed micro-batch by micro-batch, then one optimizer step.
+
+One program is compiled per row length and one for the optimizer step. Gradients are summed in float32 in buffers that are
+donated from call to call; the loss is linear in the per-role sums, so cutting a batch differently changes nothing but
+rounding. Left out: the formulas (`objective`), cutting rows (`packing`), and when weights go to the engine (the trainer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Float32, Int32
+
+from evo_jax.config import Config, ConfigError
+from evo_jax.objective import (
+    ObjectiveInputs,
+    RoleSums,
+    add_sums,
+    empty_sums,
+    entropy_bonus_weight,
+    grpo_sums,
+    total_loss,
+)
+from evo_jax.optimizer import build_optimizer, learning_rate_schedule
+from evo_jax.packing import micro_batch_rows
+from evo_jax.policy.attention import packed_attend
+from evo_jax.policy.decoder import Decoder
+from evo_jax.policy.head import target_logprobs
+from evo_jax.records import Role, TrainBatch
+from evo_jax.sharding import like_parameters, make_mesh, named_sharding, parameter_shardings, path_names, shards
+
+type Metrics = dict[str, float | tuple[float, float]]
+
+_TOKEN_FIELDS = ("tokens", "positions", "group_ids", "completion_ids")
+_SLOT_FIELDS = ("sources", "targets", "loss_weights", "advantages", "rollout_logprobs", "roles")
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """What an update changes: the decoder's parameters, Optax's state, and the number of updates made so far."""
+
+    params: nnx.State
+    opt_state: Any
+    step: Int32[Array, ""]
+
+
+jax.tree_util.register_dataclass(TrainState, data_fields=["params", "opt_state", "step"], meta_fields=[])
+
+
+class NonFiniteError(Exception):
+    """The loss or its gradient is NaN or infinite. Nothing was applied: `state` is the last good one."""
+
+    def __init__(self, message: str, state: TrainState) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class Learner:
+    """Turns packed rows into better parameters. Holds settings and compiled programs, no weights of its own."""
+
+    def __init__(self, config: Config, decoder: Decoder, mesh: Mesh | None = None) -> None:
+        """Reads objective, optimizer, learner, policy, `rollout.temperature` and `steps` of `config`.
+
+        Of `decoder` only the structure is kept (`init` takes its weights). The default mesh is one device.
+        """
+        self._config = config
+        self._objective = config.objective
+        self._mesh = make_mesh() if mesh is None else mesh
+        self._graph, abstract = nnx.split(decoder)
+        schedule_of = (config.optimizer, config.steps, config.objective.updates_per_batch)
+        self._optimizer = build_optimizer(*schedule_of)
+        self._learning_rate = learning_rate_schedule(*schedule_of)
+        self._param_shardings = parameter_shardings(self._mesh, abstract)
+        shapes = jax.eval_shape(self._new_state, abstract)
+        self._state_shardings = like_parameters(self._mesh, shapes, abstract)
+        replicated = named_sharding(self._mesh, ())
+        sums = (self._param_shardings, jax.tree.map(lambda _: replicated, empty_sums()))
+        self._zeros = jax.jit(_zero_sums, out_shardings=sums)
+        self._micro_step = jax.jit(self._add_micro_batch, donate_argnums=0, out_shardings=sums)
+        self._global_norm = jax.jit(optax.tree.norm)
+        self._apply = jax.jit(self._apply_gradients, donate_argnums=0, out_shardings=self._state_shardings)
+        self._score = jax.jit(self._logprobs)
+
+    @property
+    def state_shardings(self) -> TrainState:
+        """Where each leaf of a TrainState lives (for restoring a checkpoint)."""
+        return self._state_shardings
+
+    def init(self, params: nnx.State) -> TrainState:
+        """A fresh state with `params` (copied, since `update` gives its state's buffers away)."""
+        copied = jax.tree.map(jnp.copy, params)
+        return jax.jit(self._new_state, out_shardings=self._state_shardings, donate_argnums=0)(copied)
+
+    def abstract_state(self, params: nnx.State) -> TrainState:
+        """Shapes, dtypes and shardings of `init(params)`, without allocating anything."""
+        shapes = jax.eval_shape(self._new_state, params)
+
+        def with_sharding(leaf: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+        return jax.tree.map(with_sharding, shapes, self._state_shardings)
+
+    def update(
+        self, state: TrainState, batches: Sequence[TrainBatch], reference_params: nnx.State | None = None
+    ) -> tuple[TrainState, Metrics]:
+        """`updates_per_batch` optimizer steps on the rows of `batches`; without rows the state comes back as it is.
+
+        The buffers of `state` are donated: use the returned one. Metrics are (sum, count) pairs where they are means, the
+        solver's under their plain name, the proposer's under proposer/. Raises NonFiniteError, with nothing applied.
+        """
+        if (reference_params is not None) != (self._objective.kl_estimator != "none"):
+            raise ConfigError(
+                f"objective.kl_estimator={self._objective.kl_estimator!r} and a reference policy "
+                f"{'was' if reference_params is not None else 'was not'} handed to the update: they belong together"
+            )
+        if not batches:
+            return state, {_named("trained_tokens", role): 0.0 for role in Role}
+        constants, entropy_weight = self._constants(state.params, batches, reference_params)
+        metrics: Metrics = {}
+        for _ in range(self._objective.updates_per_batch):
+            gradients, sums = self._zeros(state.params)
+            for micro in self._micro_batches(batches, constants):
+                denominators = batches[0].role_denominators
+                gradients, sums = self._micro_step((gradients, sums), state.params, micro, denominators, entropy_weight)
+            host_sums, norm, step = jax.device_get((sums, self._global_norm(gradients), state.step))
+            found = self._metrics(host_sums, batches[0].role_denominators, float(norm), int(step))
+            self._require_finite(found, gradients, state)
+            state = self._apply(state, gradients)
+            metrics = _merged(metrics, found)
+        return state, metrics
+
+    def token_logprobs(self, params: nnx.State, batch: TrainBatch) -> Float32[np.ndarray, "R N"]:
+        """The log-prob of every target under `params`, at the sampling temperature; 0 in empty slots."""
+        return self._score_all(params, [batch])[0][0]
+
+    # ---- before the first update of a batch --------------------------------------------------------------------------------
+
+    def _constants(
+        self, params: nnx.State, batches: Sequence[TrainBatch], reference_params: nnx.State | None
+    ) -> tuple[list[dict[str, np.ndarray]], Float[Array, ""]]:
+        """Per batch the log-probs that no update changes, and the weight of the entropy bonus.
+
+        With one update per batch the proximal log-probs are the policy's own, so no forward pass is spent on them; the
+        entropy floor needs one, because the mean over all micro-batches must be known before the first gradient.
+        """
+        constants: list[dict[str, np.ndarray]] = [{} for _ in batches]
+        entropy_weight = 0.0
+        if self._objective.updates_per_batch > 1 or self._objective.entropy_weight:
+            scored = self._score_all(params, batches)
+            if self._objective.updates_per_batch > 1:
+                constants = [{"proximal_logprobs": logprobs} for logprobs, _ in scored]
+            entropies = np.concatenate([s[1][b.loss_weights > 0] for s, b in zip(scored, batches, strict=True)])
+            entropy_weight = entropy_bonus_weight(float(entropies.mean(dtype=np.float64)), self._objective)
+        if reference_params is not None:
+            reference = [logprobs for logprobs, _ in self._score_all(reference_params, batches)]
+            constants = [{**known, "reference_logprobs": r} for known, r in zip(constants, reference, strict=True)]
+        return constants, jnp.float32(entropy_weight)
+
+    def _score_all(self, params: nnx.State, batches: Sequence[TrainBatch]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Log-probs and entropies [R, N] of each batch."""
+        results = []
+        for batch in batches:
+            pending = [self._score(params, micro) for micro in self._micro_batches([batch], [{}])]
+            parts = jax.device_get(pending)
+            rows, slots = batch.targets.shape
+            logprobs, entropies = (np.concatenate(part).reshape(-1, slots)[:rows] for part in zip(*parts, strict=True))
+            results.append((logprobs, entropies))
+        return results
+
+    def _micro_batches(
+        self, batches: Sequence[TrainBatch], constants: Sequence[dict[str, np.ndarray]]
+    ) -> Iterator[dict[str, Array]]:
+        """Rows in portions of one shape per row length, on the mesh; empty rows fill up what the mesh cannot cut evenly."""
+        parts = shards(self._mesh, "rows")
+        by_tokens = named_sharding(self._mesh, ("rows", "tokens"))
+        by_slots = named_sharding(self._mesh, ("rows", "slots"))
+        for batch, known in zip(batches, constants, strict=True):
+            arrays = {name: getattr(batch, name) for name in (*_TOKEN_FIELDS, *_SLOT_FIELDS)} | known
+            rows = -(-micro_batch_rows(self._config.learner, batch.tokens.shape[1]) // parts) * parts
+            for start in range(0, batch.tokens.shape[0], rows):
+                micro = {name: x[start : start + rows] for name, x in arrays.items()}
+                missing = rows - micro["tokens"].shape[0]
+                if missing:
+                    micro = {name: np.pad(x, ((0, missing), (0, 0))) for name, x in micro.items()}
+                yield {name: jax.device_put(x, by_tokens if name in _TOKEN_FIELDS else by_slots) for name, x in micro.items()}
+
+    # ---- compiled ----------------------------------------------------------------------------------------------------------
+
+    def _new_state(self, params: nnx.State) -> TrainState:
+        return TrainState(params, self._optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    def _logprobs(self, params: nnx.State, micro: dict[str, Array]) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
+        """Log-prob of the target and entropy, of all slots of the rows in one line; 0 where a slot is empty."""
+        decoder = nnx.merge(self._graph, params)
+        attend = packed_attend(micro["group_ids"], micro["completion_ids"])
+        hidden = decoder(micro["tokens"], micro["positions"], attend, remat=self._config.policy.remat)
+        rows, tokens, width = hidden.shape
+        sources = micro["sources"] + tokens * jnp.arange(rows, dtype=jnp.int32)[:, None]
+        return target_logprobs(
+            hidden.reshape(-1, width)[sources.reshape(-1)],
+            decoder.head_weight(),
+            micro["targets"].reshape(-1),
+            micro["loss_weights"].reshape(-1) > 0,
+            temperature=self._config.rollout.temperature,
+            chunk_rows=self._config.policy.logits_chunk_tokens,
+        )
+
+    def _add_micro_batch(
+        self,
+        total: tuple[nnx.State, RoleSums],
+        params: nnx.State,
+        micro: dict[str, Array],
+        denominators: Float[Array, " 2"],
+        entropy_weight: Float[Array, ""],
+    ) -> tuple[nnx.State, RoleSums]:
+        def loss(params: nnx.State) -> tuple[Float[Array, ""], RoleSums]:
+            policy_logprobs, entropy = self._logprobs(params, micro)
+            slots = {name: micro[name].reshape(-1) for name in micro if name not in _TOKEN_FIELDS}
+            inputs = ObjectiveInputs(
+                policy_logprobs=policy_logprobs,
+                proximal_logprobs=slots.get("proximal_logprobs", policy_logprobs),
+                rollout_logprobs=slots["rollout_logprobs"],
+                reference_logprobs=slots.get("reference_logprobs", policy_logprobs),
+                entropy=entropy,
+                advantages=slots["advantages"],
+                weights=slots["loss_weights"],
+                roles=slots["roles"],
+            )
+            sums = grpo_sums(inputs, self._objective, entropy_weight)
+            return total_loss(sums.loss, denominators, self._objective), sums
+
+        gradients, sums = jax.grad(loss, has_aux=True)(params)
+        added = jax.tree.map(lambda a, g: a + g.astype(jnp.float32), total[0], gradients)
+        return added, add_sums(total[1], sums)
+
+    def _apply_gradients(self, state: TrainState, gradients: nnx.State) -> TrainState:
+        updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
+        return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
+
+    # ---- what is reported --------------------------------------------------------------------------------------------------
+
+    def _metrics(self, sums: RoleSums, denominators: np.ndarray, norm: float, step: int) -> Metrics:
+        loss = float(total_loss(jnp.asarray(sums.loss), jnp.asarray(denominators), self._objective))
+        metrics: Metrics = {
+            "loss": (loss, 1.0),
+            "grad_norm": (norm, 1.0),
+            "learning_rate": float(self._learning_rate(jnp.int32(step))),
+        }
+        for role in Role:
+            at, tokens = role.position, float(sums.tokens[role.position])
+            metrics[_named("trained_tokens", role)] = tokens
+            metrics[_named("objective", role)] = (float(sums.objective[at]), float(denominators[at]))
+            for name, values in sums.metrics.items():
+                if name != "kl" or self._objective.kl_estimator != "none":
+                    metrics[_named(name, role)] = (float(values[at]), tokens)
+            if tokens:
+                metrics |= {_named(name, role): float(values[at]) for name, values in sums.maxima.items()}
+        return metrics
+
+    def _require_finite(self, metrics: Metrics, gradients: nnx.State, state: TrainState) -> None:
+        """Two numbers decide; single parameters are only looked at once something is wrong."""
+        step = int(state.step)
+        broken = {name: metrics[name][0] for name in ("loss", "grad_norm")}  # type: ignore[index]
+        if all(np.isfinite(value) for value in broken.values()):
+            return
+        flags = jax.device_get(jax.tree.map(lambda g: jnp.isfinite(g).all(), gradients))
+        names = [path_names(path) for path, ok in jax.tree_util.tree_flatten_with_path(flags)[0] if not ok]
+        some = ", ".join(".".join(map(str, name)) for name in names[:3])
+        where = f"; the gradient is broken in {len(names)} parameters ({some})" if names else ""
+        raise NonFiniteError(
+            f"update {step + 1}: loss is {broken['loss']}, gradient norm {broken['grad_norm']}{where}. The parameters are "
+            f"those after update {step}; lower optimizer.learning_rate, or look for broken rewards or log-probs in this batch",
+            state,
+        )
+
+
+def _zero_sums(params: nnx.State) -> tuple[nnx.State, RoleSums]:
+    return jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params), empty_sums()
+
+
+def _named(name: str, role: Role) -> str:
+    """The solver's metrics carry no prefix."""
+    return name if role is Role.SOLVER else f"{role}/{name}"
+
+
+def _merged(before: Metrics, after: Metrics) -> Metrics:
+    """Metrics over the updates of one batch: pairs add up, maxima and the last learning rate are kept."""
+    merged: Metrics = dict(before)
+    for name, value in after.items():
+        known = before.get(name)
+        if isinstance(value, tuple):
+            merged[name] = (known[0] + value[0], known[1] + value[1]) if isinstance(known, tuple) else value
+        elif name.endswith("/max") and isinstance(known, float):
+            merged[name] = max(known, value)
+        else:
+            merged[name] = value
+    return merged
