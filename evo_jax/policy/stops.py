@@ -37,7 +37,7 @@ class StopMatcher:
             return False
         window = self._tail + text[len(shown) :]
         self._context, self._pending = self._pending, []
-        self._tail = window[len(window) - self._keep :] if self._keep else ""
+        self._tail = window[-self._keep :] if self._keep else ""
         return any(stop in window for stop in self._stops)
 
 

@@ -227,6 +227,7 @@ def test_smollm2_logits_equal_transformers(smollm2, smollm2_expected, prompts):
         np.testing.assert_allclose(logits[:, stored["vocabulary"]], expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_smollm2_greedy_text_equals_transformers(smollm2, smollm2_expected):
     """Each next token is the most likely one after all before it, so greedy decoding yields the same text."""
     rows, spans = [], []
