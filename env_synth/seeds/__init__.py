@@ -16,7 +16,7 @@ SEED_SHA256: dict[str, str] = {
     "edit_distance": "777b9dff4c96c3fdfe2a23ed650775d90a7e043af00ecb5a074e947cd7646aa5",
     "toll_shortest_path": "9852a89f60c51fd6ebdce12b17f26feb63fdeb8f7530840b67c427b20d3704d0",
     "linear_recurrence": "2bf19a5bf3812c306939fb5f53a07ade7a2a81ab534c04a55ad53e40f8c15911",
-    "interval_scheduling": "d873d6d9e814e9bc3503319936d4890dcc2e0d5c9a3721c117430cffe32d3504",
+    "interval_scheduling": "008467fe0af461862cccaa8f597aca1f0d68d625d1bbcc1b6a02318c6bf1dcbe",
     "grid_paths": "78153d5e03d865eddd92564d933d657f7f47dbfe3bb93efe035e1f1283f12dce",
     "subset_sum": "eb51ee4f10654aeae1d3678845f3c510db4a6512aee301fffabc554cd27b6bf4",
     "graph_colouring": "dd03058e5058e9a62ed0cfe81c7a83bbe68063420ab33732fbf6dbeab5bbb652",
