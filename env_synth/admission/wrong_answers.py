@@ -13,7 +13,9 @@ from fractions import Fraction
 
 from env_synth.contract import AnswerType
 
-_NUMBER = re.compile(r"[+-]?[0-9]+")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_BETWEEN = re.compile(r"(?<=[0-9])(?:\s*(?:->|=>|\u2192|\|)\s*|-)(?=[0-9])")  # 1-2-3 and 1 -> 2 part numbers too
 _PARTS = re.compile(r"[+-]?[0-9]+|[A-Za-z]+|[^\sA-Za-z0-9]")
 JUNK = (
     *("asdf", "I don't know", "???", "None", "null", "N/A", "[]", "{}", "()", "''", "\\", "answer", "<answer>"),
@@ -34,14 +36,13 @@ def same_value(answer: str, reference: str, answer_type: AnswerType) -> bool:
 
 
 def _numbers(text: str, joined: bool) -> list[Fraction] | str:
-    text = text.strip(" \t\n[](){}'\"$.")
+    """The numbers a text spells, or the text itself where it holds anything but numbers and what parts them."""
+    text = _BETWEEN.sub(" ", text)
     if joined:
         text = re.sub(r"[\s,_]", "", text)
-    parts = [part for part in re.split(r"[\s,;]+", text) if part]
-    try:
-        return [Fraction(part) for part in parts if len(part) <= 4000]
-    except (ValueError, ZeroDivisionError):
+    if _NUMBER.sub("", text).strip(" \t\n\r\f\v,;:[](){}'\"`$."):
         return text
+    return [Fraction(part) for part in _NUMBER.findall(text) if len(part) <= 4000]
 
 
 def _plain(text: str) -> str:
@@ -85,7 +86,7 @@ def mutations(reference: str, rng: random.Random, count: int) -> list[str]:
 
 
 def _other_token(token: str, rng: random.Random) -> str:
-    if _NUMBER.fullmatch(token) and len(token) <= 4000:
+    if _INTEGER.fullmatch(token) and len(token) <= 4000:
         number = int(token)
         digits = str(abs(number))
         place = rng.randrange(len(digits))
