@@ -96,8 +96,11 @@ class Learner:
 
     def init(self, params: nnx.State) -> TrainState:
         """A fresh state with `params` (copied, since `update` gives its state's buffers away)."""
-        copied = jax.tree.map(jnp.copy, params)
-        return jax.jit(self._new_state, out_shardings=self._state_shardings, donate_argnums=0)(copied)
+
+        def new_state(params: nnx.State) -> TrainState:
+            return self._new_state(jax.tree.map(jnp.copy, params))
+
+        return jax.jit(new_state, out_shardings=self._state_shardings)(params)
 
     def abstract_state(self, params: nnx.State) -> TrainState:
         """Shapes, dtypes and shardings of `init(params)`, without allocating anything."""
