@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -169,7 +170,8 @@ def metric_named(name: str) -> Metric:
         if row is not None and (row.per_role or not need_role):
             return row
     known = [*_EXACT, *(PROPOSER_PREFIX + row.name for row in METRICS if row.per_role), *(f"{p}*" for p in _FAMILIES)]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    solver_only = name.removeprefix(PROPOSER_PREFIX)
+    nearest = solver_only if solver_only in _EXACT else difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
     raise MetricError(f"metric {name!r} is not in the table of evo_jax/metrics.py; the nearest name there is {nearest!r}")
 
 
@@ -350,7 +352,9 @@ class MetricsWriter:
         self._tensorboard: SummaryWriter | None = None
         if tensorboard:
             purge_step = None if resume_step is None else resume_step + 1
-            self._tensorboard = SummaryWriter(str(Path(run_dir) / TENSORBOARD_DIRECTORY), purge_step=purge_step)
+            suffix = f".{time.time_ns()}"  # the library's own names are equal within a second, and the later file replaces
+            directory = str(Path(run_dir) / TENSORBOARD_DIRECTORY)
+            self._tensorboard = SummaryWriter(directory, purge_step=purge_step, filename_suffix=suffix)
 
     def write(self, step: int, values: Mapping[str, MetricValue]) -> None:
         """Writes the step's values; both files get a line if `values` has something for them, each at most one a step.

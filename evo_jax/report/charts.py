@@ -16,8 +16,8 @@ type Points = Sequence[tuple[int, float]]
 
 MAX_POINTS = 160  # of a drawn curve; more are averaged in bins of equal length
 MAX_DOTS = 24  # up to which every point gets a dot
-WIDTH, HEIGHT = 340, 190
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34
+WIDTH, HEIGHT = 340, 200
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 26, 34
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def line_chart(title: str, unit: str, curves: Sequence[Curve], *, fraction: bool
     steps = [step for curve in shown for step, _ in curve.points]
     values = [value for curve in shown for _, value in curve.points]
     x = _step_axis(min(steps), max(steps))
-    y = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0)) if fraction else axis(min(values), max(values))
+    y = Axis(0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)) if fraction else axis(min(values), max(values))
     parts = [_grid(x, y)]
     for curve in shown:
         places = [
@@ -63,7 +63,7 @@ def line_chart(title: str, unit: str, curves: Sequence[Curve], *, fraction: bool
             parts.append(Markup('<polyline class="line mark{}" points="{}"/>').format(curve.mark, line))
         parts += _dots(curve, places)
     label = Markup('<text class="unit" x="{}" y="{}" text-anchor="end">step</text>').format(WIDTH - RIGHT, HEIGHT - 4)
-    unit_label = Markup('<text class="unit" x="0" y="{}">{}</text>').format(HEIGHT - 4, unit)
+    unit_label = Markup('<text class="unit" x="0" y="10">{}</text>').format(unit)
     drawn = Markup("").join([*parts, label, unit_label])
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, f"{title}, {unit}, over steps", drawn
@@ -118,9 +118,9 @@ def axis(low: float, high: float) -> Axis:
 
     Zero is taken in where it is near, so that a small change does not look like a large one.
     """
-    if 0 < low <= 0.6 * high:
+    if 0 < low <= 0.75 * high:
         low = 0.0
-    if high < 0 and high >= 0.6 * low:
+    if 0 > high >= 0.75 * low:
         high = 0.0
     if low == high:
         pad = abs(low) * 0.5 or 1.0
@@ -133,7 +133,9 @@ def axis(low: float, high: float) -> Axis:
 
 def tick_label(value: float, step: float) -> str:
     """A tick with as many digits as its step needs; thousands as k."""
-    if value and (abs(value) < 1e-4 or step < 1e-4):
+    if abs(value) < step / 2:
+        return "0"
+    if step < 1e-4:
         return f"{value:.1e}".replace("e-0", "e-")
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"

@@ -85,11 +85,11 @@ def _held_out_sentence(outcome: HeldOut) -> str:
 
 def _funnel_sentence(funnel: Funnel) -> str:
     whose = {"proposals": "proposal of the policy", "composites": "composite"}[funnel.kind]
-    refused = ", ".join(f"{row.refused} at {printable(row.stage, 40)}" for row in funnel.stages if row.refused)
+    refused = ", ".join(f"{_name(row.stage).replace('_', ' ')} {row.refused}" for row in funnel.stages if row.refused)
     one = funnel.tried == 1
     plural = whose if one else whose.replace("proposal", "proposals").replace("composite", "composites")
     return f"{funnel.tried} {plural} {'was' if one else 'were'} tried, {funnel.admitted} admitted" + (
-        f"; refused: {refused}." if refused else "."
+        f"; refused at {refused}." if refused else "."
     )
 
 

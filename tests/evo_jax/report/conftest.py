@@ -9,11 +9,22 @@ from typing import Any
 
 import pytest
 
-from env_synth.seeds import seed_sources
 from evo_jax.report import ReportEnvironment, ReportEnvironments, ReportExample, ReportRefusal
 
 STEPS = 24
 STAGES = ("S0", "N1", "S1", "S2", "S3", "S4", "S5")
+SEEDS = [
+    "register_machine",
+    "edit_distance",
+    "toll_shortest_path",
+    "linear_recurrence",
+    "interval_scheduling",
+    "grid_paths",
+    "subset_sum",
+    "graph_colouring",
+    "hamiltonian_path",
+    "latin_square",
+]
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>{{ 7*7 }}\x1b[31m\u202egnp.exe\x00[bold]x[/]\ud800"
 
 
@@ -23,7 +34,10 @@ def identity(text: str) -> str:
 
 def double_environments(hostile: str = "") -> ReportEnvironments:
     environments = []
-    for name, source in seed_sources().items():
+    for name in SEEDS:
+        source = (
+            f"class {name.title().replace('_', '')}:\n    family = 'compute'\n    answer_type = 'int'\n" + "    # body\n" * 40
+        )
         example = ReportExample(1, f"A problem of {name}.\nGive one integer.\n" + "1 2 3 4\n" * 6 + hostile, "42" + hostile)
         environments.append(
             ReportEnvironment(identity(source), name, name, "seed", (), name, "compute", "active", (0, 1), 0, source, example)
