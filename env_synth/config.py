@@ -75,6 +75,7 @@ class AdmissionConfig:
     max_certificate_mutation_accepted_fraction: float = 0.10
     attacker_instances: int = 64
     max_attacker_success: float = 0.15
+    min_work_correlation: float = 0.3  # Spearman's, of work or size with the level: clearly rising, noise allowed
 
     def validate(self) -> None:
         """Raises SettingError for fractions outside [0, 1] and counts below 1."""

@@ -45,6 +45,6 @@ class TaskOrder:
         return " ".join(map(str, done))
 
     def verify(self, public, answer, reference):
-        if not re.fullmatch(r"[0-9\s,\[\]]*", answer):
+        if not re.fullmatch(r"[0-9\s,\[\]]{1,400}", answer):
             return 0.0
         return 1.0 if [int(x) for x in re.findall(r"[0-9]+", answer)] == [int(x) for x in reference.split()] else 0.0
