@@ -18,10 +18,10 @@ SEED_SHA256: dict[str, str] = {
     "linear_recurrence": "2bf19a5bf3812c306939fb5f53a07ade7a2a81ab534c04a55ad53e40f8c15911",
     "interval_scheduling": "008467fe0af461862cccaa8f597aca1f0d68d625d1bbcc1b6a02318c6bf1dcbe",
     "grid_paths": "78153d5e03d865eddd92564d933d657f7f47dbfe3bb93efe035e1f1283f12dce",
-    "subset_sum": "eb51ee4f10654aeae1d3678845f3c510db4a6512aee301fffabc554cd27b6bf4",
-    "graph_colouring": "dd03058e5058e9a62ed0cfe81c7a83bbe68063420ab33732fbf6dbeab5bbb652",
+    "subset_sum": "b231d137b957ddf16aa04a15f6687f00cd70254447312aef7edc0d094b32186a",
+    "graph_colouring": "1c195d4f240d7db0dbb887f0a9b6ce569f3ffcf940443ed2c0259d3d17c36a85",
     "hamiltonian_path": "c9dbe78067924a97a8fd9d29b0462e27ef0a830a4eb0c9be970c2dc6cec11106",
-    "latin_square": "eae55bb37a1fae1ef0060beea261d1462e61fe2d0c2fef75e8e6d23dd25e3fe6",
+    "latin_square": "0d6ea7728c880b5b3924040b92e9c2ac7afddfcb9b20793f016d0d15d8de1195",
 }
 
 

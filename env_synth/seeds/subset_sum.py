@@ -2,7 +2,7 @@
 
 import re
 
-SIZES = (3, 4, 6, 10, 16, 20, 26, 34, 44, 60)  # by level: how many numbers are shown
+SIZES = (3, 4, 6, 10, 18, 22, 28, 36, 46, 60)  # by level: how many numbers are shown
 
 
 class SubsetSum:

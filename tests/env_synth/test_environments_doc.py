@@ -82,7 +82,7 @@ def test_the_table_of_thresholds():
     section = TEXT.split("## What admission asks for")[1]
     defaults = vars(AdmissionConfig())
     named = [name for name in re.findall(r"`([a-z_]+)`", section) if name in defaults]
-    assert sorted(named) == sorted(defaults)
+    assert sorted(named) == sorted(defaults), "every setting of AdmissionConfig has a row with its default and its reason"
     for names, shown, reason in rows("What admission asks for"):
         numbers = [float(number) for number in re.findall(r"[0-9.]+[0-9]|[0-9]", shown + reason)]
         for name in re.findall(r"`([a-z_]+)`", names + reason):
