@@ -13,7 +13,7 @@ from evo_jax.report import ReportEnvironment, ReportEnvironments, ReportExample,
 
 STEPS = 24
 STAGES = ("S0", "N1", "S1", "S2", "S3", "S4", "S5")
-SEEDS = [
+SEEDS = (
     "register_machine",
     "edit_distance",
     "toll_shortest_path",
@@ -24,7 +24,7 @@ SEEDS = [
     "graph_colouring",
     "hamiltonian_path",
     "latin_square",
-]
+)
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>{{ 7*7 }}\x1b[31m\u202egnp.exe\x00[bold]x[/]\ud800"
 
 
