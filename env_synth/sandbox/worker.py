@@ -25,6 +25,7 @@ METHODS = ("generate", "render", "reference", "verify")
 MODULE_NAME = "environment"
 SOURCE_NAME = "<environment>"
 READY = b"+"
+CHUNK = 1 << 16  # a larger buffer would be mapped and unmapped at every call
 MAX_DETAIL = 200
 MAX_DEPTH = 64
 
@@ -66,7 +67,7 @@ def label_denied_acts() -> None:
 def serve(descriptor: int, label_denied: bool) -> NoReturn:
     """Answers requests on `descriptor` until it is closed; never returns."""
     read, write, end = os.read, os.write, os._exit
-    decode, encode = json.loads, json.JSONEncoder(allow_nan=False, check_circular=True).encode
+    decode, encode = _parse, json.JSONEncoder(allow_nan=False, check_circular=True).encode
     state: dict[str, Any] = {"class": None, "label_denied": label_denied}
     operations: dict[str, Callable[..., dict[str, Any]]] = {
         "load": _load, "generate": _generate, "render": _render, "reference": _reference, "verify": _verify,
@@ -76,12 +77,12 @@ def serve(descriptor: int, label_denied: bool) -> NoReturn:
     write(descriptor, READY)  # before any foreign code: from here on, whatever goes wrong is the environment's doing
     while True:
         while len(pending) < 4 or len(pending) < 4 + int.from_bytes(pending[:4]):
-            chunk = read(descriptor, 1 << 20)
+            chunk = read(descriptor, CHUNK)
             if not chunk:
                 end(0)
             pending += chunk
         size = 4 + int.from_bytes(pending[:4])
-        identifier, operation, *arguments = decode(pending[4:size])
+        identifier, operation, *arguments = decode(pending[4:size].decode())
         pending = pending[size:]
         _denied.clear()
         try:

@@ -31,10 +31,9 @@ EVENT = struct.Struct("<cQqdQ")  # kind, ticket, value, CPU seconds of an ended 
 LOCK_FAILED = 99  # exit status of a worker that could not lock itself; no environment has been near it
 PRELOADED = (
     "bisect", "collections", "copy", "dataclasses", "decimal", "enum", "fractions", "functools", "heapq", "itertools",
-    "json", "math", "operator", "random", "re", "statistics", "string", "textwrap", "typing", "unicodedata", "__future__",
-    "abc", "contextlib", "numbers", "inspect", "traceback", "time", "datetime", "calendar", "cmath", "array", "struct",
-    "hashlib", "base64", "binascii", "weakref", "graphlib", "types", "_strptime", "pprint", "difflib",
-    "encodings.ascii", "encodings.latin_1", "encodings.utf_16", "encodings.utf_32", "encodings.idna", "encodings.cp1252",
+    "json", "math", "operator", "random", "re", "statistics", "string", "textwrap", "typing",  # what a source may import
+    "__future__", "abc", "contextlib", "numbers", "time", "types", "weakref", "unicodedata",  # what those reach for later
+    "encodings.ascii", "encodings.latin_1", "encodings.utf_16", "encodings.utf_32", "encodings.cp1252",
 )  # fmt: skip
 
 

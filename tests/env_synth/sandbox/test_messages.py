@@ -19,9 +19,10 @@ from env_synth.sandbox.messages import (
 )
 
 OPERATIONS = sorted(DECODERS)
+WORDS = st.text(alphabet='abé☃\0"\\\n', max_size=4)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
     max_leaves=10,
 )
 
