@@ -2,7 +2,7 @@ import io
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from env_synth.printable import printable
@@ -33,6 +33,7 @@ def test_hostile_text_loses_its_power_and_nothing_else(hostile: str, safe: str) 
     assert printable(hostile, 1000) == safe
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=300), st.integers(1, 100))
 def test_nothing_but_printable_characters_and_never_far_beyond_the_limit(text: str, limit: int) -> None:
     shown = printable(text, limit)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo_jax import metrics
@@ -61,6 +61,7 @@ def test_an_unknown_name_is_an_error_that_names_the_nearest(wrong: str, nearest:
     assert repr(nearest) in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=200))
 def test_a_label_of_any_text_fits_a_family(text: str) -> None:
     assert metric_named(f"solve_rate/{metric_label(text)}").name == "solve_rate/*"
@@ -115,6 +116,7 @@ def test_wrong_values_are_refused() -> None:
         reduce_metrics([{"loss": (1.0, -1.0)}])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(1, 1000)), min_size=1, max_size=20), st.randoms())
 def test_a_mean_does_not_depend_on_the_order_of_micro_batches(pairs: list[tuple[float, int]], rng: object) -> None:
     shuffled = list(pairs)
@@ -159,6 +161,7 @@ def test_a_new_run_never_writes_into_an_old_file(tmp_path: Path) -> None:
         MetricsWriter(tmp_path, resume_step=None, tensorboard=False)
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(st.integers(0, 30), max_size=12).map(sorted),
     resume_step=st.integers(-1, 31),

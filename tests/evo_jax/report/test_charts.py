@@ -1,7 +1,7 @@
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo_jax.report.charts import MAX_POINTS, Curve, axis, bar, binned, dumbbell, line_chart, sparkline, tick_label
@@ -9,6 +9,7 @@ from evo_jax.report.charts import MAX_POINTS, Curve, axis, bar, binned, dumbbell
 finite = st.floats(-1e12, 1e12).filter(lambda value: value == 0 or abs(value) > 1e-12)
 
 
+@settings(deadline=None)
 @given(finite, finite)
 def test_an_axis_holds_its_values_and_has_a_handful_of_round_ticks(a: float, b: float) -> None:
     low, high = min(a, b), max(a, b)
@@ -42,6 +43,7 @@ def test_tick_labels(value: float, step: float, label: str) -> None:
     assert tick_label(value, step) == label
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=1000))
 def test_long_curves_are_thinned_by_means(values: list[float]) -> None:
     points = list(enumerate(values, start=1))
