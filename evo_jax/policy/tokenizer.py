@@ -6,6 +6,7 @@ depends on its messages alone, templates that ask for today's date take their fi
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -80,8 +81,7 @@ class Tokenizer:
             raise PolicyError("this tokenizer has no chat template; use a model whose tokenizer_config.json names one")
         variables = {"tools": None, "documents": None, **self.special_tokens, **(options or {})}
         try:
-            template = _template_environment().from_string(self.chat_template)
-            return template.render(messages=list(messages), add_generation_prompt=add_generation_prompt, **variables)
+            return self._template.render(messages=list(messages), add_generation_prompt=add_generation_prompt, **variables)
         except jinja2.TemplateError as error:
             raise PolicyError(f"the tokenizer's chat template can't render these messages: {error}") from error
 
@@ -95,6 +95,10 @@ class Tokenizer:
         self._backend.save(str(directory / "tokenizer.json"))
         text = json.dumps(self.settings, indent=2, ensure_ascii=False)
         (directory / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+
+    @functools.cached_property
+    def _template(self) -> jinja2.Template:
+        return _template_environment().from_string(self.chat_template)
 
     def _special_id(self, name: str) -> int | None:
         text = self.special_tokens.get(name)

@@ -12,7 +12,7 @@ import pytest
 from evo_jax.policy import loading
 from evo_jax.policy.attention import causal_attend
 from evo_jax.policy.errors import PolicyError
-from evo_jax.policy.loading import cpu_multiplies_bfloat16, load_policy, resolve_dtype
+from evo_jax.policy.loading import cpu_multiplies_bfloat16, load_policy, read_model_config, resolve_dtype
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "tests" / "fixtures" / "policy"
@@ -73,6 +73,13 @@ def test_end_of_sequence_ids_come_from_all_files(tmp_path):
     policy = load_policy(directory)
     assert policy.model_config.eos_token_ids == (2, 3, 7)
     assert policy.tokenizer.eos_token_ids == (2, 3, 7)
+
+
+def test_the_config_alone(tmp_path):
+    directory = tiny_directory("qwen2_tied", tmp_path)
+    assert read_model_config(directory) == load_policy(directory).model_config
+    with pytest.raises(PolicyError, match="nowhere"):
+        read_model_config(tmp_path / "nowhere")
 
 
 def test_placement_is_the_callers(tmp_path):
