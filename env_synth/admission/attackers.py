@@ -58,7 +58,7 @@ def strategies(earlier: Sequence[Drawn], answer_type: AnswerType) -> dict[str, d
     return {
         "constant": {f"always {clip(text)}": _constant(text) for text in dict.fromkeys((*common, *CONSTANTS))},
         "nearest": {"answer of the nearest earlier prompt": _Nearest(earlier)},
-        "copying": _copying(answer_type),
+        "copying": _copying(earlier, answer_type),
         "random": {
             "an earlier answer at random": lambda item: _rng(item).choice(rng_references),
             "a random value of the type": lambda item: _random_answer(item, answer_type),
@@ -105,7 +105,7 @@ class _Nearest:
         return max(others, key=lambda pair: pair[0])[1].reference
 
 
-def _copying(answer_type: AnswerType) -> dict[str, Guesser]:
+def _copying(earlier: Sequence[Drawn], answer_type: AnswerType) -> dict[str, Guesser]:
     if answer_type is AnswerType.INT:
         return _positions(_NUMBER) | {
             f"the number of rank {place}": _ranked(place) for place in (0, 1, 2, -1, -2, -3)
@@ -117,7 +117,11 @@ def _copying(answer_type: AnswerType) -> dict[str, Guesser]:
             for place in (0, 1, 2, -1, -2, -3)
             for words, change in (("sorted numbers", sorted), ("reversed numbers", _backwards), ("falling numbers", _falling))
         }
-        return lines | order | {"all numbers": lambda item: " ".join(map(str, _numbers(item)))}
+        size = Counter(len(_NUMBER.findall(item.reference)) for item in earlier).most_common(1)[0][0]
+        windows = {
+            f"{size} numbers from number {place}": _window(place, size) for place in (*range(6), *range(-size - 5, -size + 1))
+        }
+        return lines | order | windows | {"all numbers": lambda item: " ".join(map(str, _numbers(item)))}
     if answer_type is AnswerType.WORD:
         return _positions(_WORD)
     return _positions(_WORD) | {f"line {place}": _line(place) for place in (*range(6), *range(-6, 0))}
@@ -145,6 +149,15 @@ def _line_numbers(place: int, change: Callable[[list[int]], list[int]] = list) -
         rows = [[int(text) for text in _NUMBER.findall(line)] for line in _lines(item)]
         rows = [row for row in rows if row]
         return " ".join(map(str, change(rows[place]))) if -len(rows) <= place < len(rows) else ""
+
+    return guess
+
+
+def _window(place: int, size: int) -> Guesser:
+    def guess(item: Drawn) -> str:
+        numbers = _numbers(item)
+        start = place if place >= 0 else len(numbers) + place
+        return " ".join(map(str, numbers[max(0, start) : max(0, start) + size]))
 
     return guess
 

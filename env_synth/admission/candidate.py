@@ -78,6 +78,7 @@ class Candidate:
     proposal: Proposal
     facts: SourceFacts | None = None
     draws: dict[tuple[int, int], Drawn] = field(default_factory=dict)
+    forgiven_cpu_s: float = 0.0  # spent on input that the source never made
     _environments: dict[tuple[int, int], Environment] = field(default_factory=dict)
 
     @property
@@ -160,7 +161,7 @@ class Candidate:
 
     def check_budget(self, context: Context, place: dict[str, Any] | None = None) -> None:
         """Raises RefusalError once the candidate's calls have used up its CPU seconds."""
-        if self.cpu_s > context.config.candidate_cpu_s:
+        if self.cpu_s - self.forgiven_cpu_s > context.config.candidate_cpu_s:
             limit = f"at most {context.config.candidate_cpu_s:g} s of CPU for all calls of admission"
             raise RefusalError("over_cpu_budget", {**(place or {}), "expected": limit, "got": "more"})
 

@@ -8,13 +8,14 @@ a copy of what is printed) is redundant, not hidden. Left out: how hard the inst
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, clip, stage
 from env_synth.admission.leaves import Path, leaves, pattern, replaced
-from env_synth.contract import Failure, Family
+from env_synth.contract import Failure, FailureClass, Family
 
 LOW_LEVELS = (0, 1)
 SWAP_PAIRS = 8
@@ -88,6 +89,7 @@ class _HiddenInput:
     def __init__(self, candidate: Candidate, context: Context, drawn: Sequence[Drawn]) -> None:
         self.candidate, self.context, self.drawn = candidate, context, drawn
         self.environment = candidate.environment(context)
+        self.gave_up = False
         self.compute = candidate.info.family is Family.COMPUTE
 
     def check_swaps(self) -> int:
@@ -98,7 +100,10 @@ class _HiddenInput:
                 evidence = self._swap(first, second, path, value)
                 if evidence is not None:
                     found.append(evidence)
+                if evidence is not None or self.gave_up:
                     break  # one leaf a pair: three leaves are three instances
+            if self.gave_up:
+                break
             self.candidate.check_budget(self.context)
             if len(found) >= HIDDEN_LEAVES_TO_REFUSE:
                 raise RefusalError("hidden_input", {**found[0], "others": found[1:]})
@@ -110,7 +115,7 @@ class _HiddenInput:
             changed = 0
             for item in self.drawn[:KEY_INSTANCES]:
                 public = {name: value for name, value in item.public.items() if name != key}
-                if self.environment.render(public) != item.prompt or self._redundant((key,), item):
+                if self.environment.render(public) != item.prompt or self._is_size_everywhere(key):
                     break
                 before = self.candidate.grades(self.context, item, [item.reference])
                 after = self.candidate.grades(self.context, item, [item.reference], public)
@@ -131,6 +136,9 @@ class _HiddenInput:
             other = others.get(path)
             if path and other != value and type(other) is type(value) and value is not None:
                 by_pattern.setdefault(pattern(path), []).append((path, other))
+        rng = random.Random(f"{self.candidate.environment_id}/{first.seed}")  # a prompt may show only the first ones
+        for places in by_pattern.values():
+            rng.shuffle(places)
         chosen: list[tuple[Path, Any]] = []
         while by_pattern and len(chosen) < SWAPS_A_PAIR:
             for name in list(by_pattern):
@@ -141,20 +149,28 @@ class _HiddenInput:
 
     def _swap(self, first: Drawn, second: Drawn, path: Path, value: Any) -> dict[str, Any] | None:
         public = replaced(first.public, path, value)
-        if self.environment.render(public) != first.prompt:
+        shown = self._tried(self.environment.render(public))
+        if shown != first.prompt:
             return None  # shown, or not an instance any more
         if self.compute:
-            after: Any = self.environment.reference(public, first.private)
+            after: Any = self._tried(self.environment.reference(public, first.private))
             before: Any = first.reference
         else:
             before, after = (
-                self.candidate.grades(self.context, first, [first.reference, second.reference], shown)
-                for shown in (first.public, public)
+                self.candidate.grades(self.context, first, [first.reference, second.reference], tried)
+                for tried in (first.public, public)
             )
         if after == before or isinstance(after, Failure) or self._redundant(path, first):
             return None
         place = {**first.place(), "other_seed": second.seed, "input": pattern(path), "value": clip(value)}
         return {**place, "expected": clip(before), "got": clip(after)}
+
+    def _tried(self, result: Any) -> Any:
+        """A result on input that the source never made: its time is not held against it, and the first endless call is enough."""
+        if isinstance(result, Failure) and result.failure_class is FailureClass.TIMEOUT:
+            self.candidate.forgiven_cpu_s += self.environment.last_cpu_s
+            self.gave_up = True
+        return result
 
     def _redundant(self, path: Path, item: Drawn) -> bool:
         """True where the rest of the instance determines the hidden value: a size, an extreme, or a copy of what is shown."""
@@ -163,14 +179,19 @@ class _HiddenInput:
             return False
         value = item.public[top]
         if isinstance(value, int) and not isinstance(value, bool):
-            return all(self._is_size(other, str(top)) for other in self.drawn)
+            return self._is_size_everywhere(str(top))
         inner = [leaf for _, leaf in leaves(value)]
         if not isinstance(value, list | dict) or len(inner) < 2:
             return False
         return all(self._is_printed(other, str(top)) for other in self.drawn[:16])
 
+    def _is_size_everywhere(self, key: str) -> bool:
+        return all(self._is_size(other, key) for other in self.drawn)
+
     def _is_size(self, item: Drawn, key: str) -> bool:
         value = item.public.get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
         sizes: set[int] = set()
         for name, other in item.public.items():
             if name != key and isinstance(other, list | str | dict):

@@ -67,6 +67,8 @@ def _limit(kind: str, candidate: Candidate, context: Context) -> float | None:
         if kind == "mutations":
             return 1.0 - config.min_mutation_refused_fraction
         return 0.5 if kind == "swaps" else 0.0
+    if kind.startswith("extension"):
+        return 0.5
     allowed = config.max_certificate_mutation_accepted_fraction
     limits = {"mutations": allowed, "constants": 0.5, "other_references": 0.9, "lists": allowed, "swaps": None}
     return limits.get(kind, 0.0)
@@ -130,6 +132,8 @@ def _trials(candidate: Candidate, chosen: Sequence[Drawn]) -> Iterator[_Trial]:
         yield _Trial("lists", item, tuple(wrong_answers.lists_around(item.reference, other, answer_type)))
         yield _Trial("other_references", item, tuple(sorted({found.reference for found in same_level})))
         yield _Trial("mutations", item, tuple(wrong_answers.mutations(item.reference, rng, MUTATIONS_AN_INSTANCE)))
+        for place_of, answer in enumerate(wrong_answers.extended(item.reference)):
+            yield _Trial(f"extension_{place_of}", item, (answer,))
         swap = wrong_answers.swapped(item.reference, rng)
         if swap is not None and not _ORDER_IS_FREE.search(item.prompt):
             yield _Trial("swaps", item, (swap,))

@@ -34,7 +34,38 @@ _SETUP_METHODS = ("__init__", "__post_init__")
 def state_violations(scoped: ScopedTree, environment_class: ast.ClassDef) -> list[Violation]:
     """Every write to something that outlives a call of the environment, in the order of the source; may be empty."""
     finder = _StateFinder(scoped, environment_class)
-    return sorted({violation for node in scoped.nodes for violation in finder.check(node)})
+    found = {violation for node in scoped.nodes for violation in finder.check(node)}
+    return sorted(found | set(_stateful_objects(scoped, environment_class)))
+
+
+def _stateful_objects(scoped: ScopedTree, environment_class: ast.ClassDef) -> Iterator[Violation]:
+    """Module- or class-level objects that remember: made by a class whose methods change it, or by a closure's maker."""
+    makers = {node.name for node in scoped.nodes if isinstance(node, ast.ClassDef) and _changes_itself(node)}
+    for node in scoped.nodes:
+        if isinstance(node, ast.FunctionDef) and any(isinstance(inner, ast.Nonlocal) for inner in ast.walk(node)):
+            makers.add(node.name)
+    for node in scoped.nodes:
+        outlives = scoped.scope(node).kind == "module" or scoped.scope(node).node is environment_class
+        if isinstance(node, ast.Assign | ast.AnnAssign) and outlives and node.value is not None:
+            for inner in ast.walk(node.value):
+                if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) and inner.func.id in makers:
+                    yield violation_at(node, "keeps_state", f"an object of {inner.func.id} that remembers", _EXPECTED)
+
+
+def _changes_itself(node: ast.ClassDef) -> bool:
+    for method in node.body:
+        if not isinstance(method, ast.FunctionDef) or method.name in _SETUP_METHODS or not method.args.args:
+            continue
+        own = method.args.args[0].arg
+        for inner in ast.walk(method):
+            stored = isinstance(inner, ast.Attribute | ast.Subscript) and not isinstance(inner.ctx, ast.Load)
+            called = (
+                isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in MUTATING_METHODS
+            )
+            target = inner.value if stored else inner.func.value if called else None  # type: ignore[attr-defined]
+            if target is not None and (root := _root(target)) is not None and root.id == own and (stored or target is not root):
+                return True
+    return False
 
 
 class _StateFinder:

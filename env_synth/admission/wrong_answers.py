@@ -130,6 +130,12 @@ def lists_around(reference: str, other: str, answer_type: AnswerType) -> list[st
     return found
 
 
+def extended(reference: str) -> list[str]:
+    """The reference with its own end once more, joined and apart: too long, in the same alphabet."""
+    last = number_or_word_tokens(reference)[-1:]
+    return [reference + reference[-1:], f"{reference} {''.join(last)}", reference + reference, f"{reference} {reference}"]
+
+
 def fuzz_texts(rng: random.Random, count: int, reference: str) -> list[str]:
     """`count` odd texts: random characters, damaged references, very long runs; each survives JSON."""
     found = []
