@@ -57,7 +57,8 @@ class EmbeddedEngine:
         self._tokenizer = tokenizer
         self._settings = settings
         self._eos_token_ids = tuple(tokenizer.eos_token_ids) or config.eos_token_ids
-        self._prepare = jax.jit(functools.partial(prepare_weights, config=config, dtype=dtype))
+        self._dtype = jnp.dtype(dtype)
+        self._prepare = jax.jit(functools.partial(prepare_weights, config=config, dtype=self._dtype))
         self._weights: Weights | None = None
         self._version = -1
         self._programs: dict[PoolShape, Programs] = {}
@@ -130,7 +131,7 @@ class EmbeddedEngine:
     def _run_pool(self, shape: PoolShape, requests: Sequence[RolloutRequest], report: GenerateReport) -> list[list[Completion]]:
         assert self._weights is not None
         if shape not in self._programs:
-            self._programs[shape] = compile_programs(shape, self._config, self._weights, self._eos_token_ids)
+            self._programs[shape] = compile_programs(shape, self._config, self._dtype, self._eos_token_ids)
             report.compiles += 1
             report.compile_s += self._programs[shape].compile_s
         pool = Pool(shape, self._config, self._programs[shape], self._weights, self._tokenizer, self._eos_token_ids)

@@ -1,7 +1,7 @@
 """The compiled programs of a decoding pool: prefill prompts, seat one, decode several steps. Compiled once per shape.
 
-Every program is a pure function of its arguments and donates what it replaces. Left out: which prompt goes where
-(`scheduler.py`), text and stop strings (`embedded.py`).
+Every program is a pure function of its arguments and donates what it replaces; engines of one process share them. Left out:
+which prompt goes where (`scheduler.py`), text and stop strings (`embedded.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from evo_jax.policy.attention import causal_attend
+from evo_jax.policy.decoder import abstract_decoder
 from evo_jax.policy.model_config import ModelConfig
-from evo_jax.rollouts.forward import Weights, column_hidden, column_logits
+from evo_jax.rollouts.forward import Weights, column_hidden, column_logits, prepare_weights
 from evo_jax.rollouts.kv_cache import (
     LayerCache,
     PoolShape,
@@ -97,10 +99,12 @@ def empty_state(shape: PoolShape, config: ModelConfig, dtype: DTypeLike) -> Pool
     )
 
 
-def compile_programs(shape: PoolShape, config: ModelConfig, weights: Weights, eos_token_ids: tuple[int, ...]) -> Programs:
-    """Compile the three programs of `shape` for weights of these shapes and dtypes."""
+@functools.cache
+def compile_programs(shape: PoolShape, config: ModelConfig, dtype: DTypeLike, eos_token_ids: tuple[int, ...]) -> Programs:
+    """Compile the three programs of `shape` for weights in `dtype`; once a process, whoever asks."""
     began = time.perf_counter()
-    dtype = weights.embedding.dtype
+    params = nnx.state(abstract_decoder(config))
+    weights = jax.eval_shape(functools.partial(prepare_weights, config=config, dtype=dtype), params)
     state = jax.eval_shape(functools.partial(empty_state, shape, config, dtype))
     lengths = jax.ShapeDtypeStruct((shape.prefill_rows,), jnp.int32)
     prompts = jax.ShapeDtypeStruct((shape.prefill_rows, shape.prompt_tokens), jnp.int32)
