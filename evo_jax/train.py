@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from evo_jax.config import Config, ConfigError
@@ -62,6 +62,7 @@ def _field_names(section: object, prefix: str = "") -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the flags ask for and returns the exit code."""
+    logging.set_verbosity(logging.WARNING)
     if len(arguments) > 1:
         print(f"error: unexpected argument {arguments[1]!r}: settings are --config.section.field=value", file=sys.stderr)
         return MISUSE
@@ -72,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         config.validate()
         if not Path(config.policy.path).exists():
-            raise ConfigError(f"policy.path={config.policy.path}: no such file or directory (`make model` fetches the small one)")
+            raise ConfigError(
+                f"policy.path={config.policy.path}: no such file or directory (`make model` fetches the small one)"
+            )
     except Exception as error:
         return _report(error, MISUSE)
     # JAX takes seconds to import: a mistake in the config must not wait for it.

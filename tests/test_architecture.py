@@ -15,7 +15,10 @@ LAYERS = {
     "evo_jax": (
         ("train", "evaluate", "export"),
         ("trainer",),
+        ("environments_view", "held_out"),
+        ("assembly",),
         ("evolve",),
+        ("pool",),
         ("learner", "rollouts"),
         (
             "data",
@@ -71,10 +74,14 @@ SEAMS = {
         "seeds",
         "snapshots",
     },
+    "pool": {"contract", "environment", "errors", "instances", "registry", "sandbox", "seeds", "snapshots"},
+    "assembly": {"contract", "registry", "sandbox", "scoring", "snapshots"},
+    "environments_view": {"admission", "contract", "registry", "snapshots"},
+    "held_out": {"contract"},
     "metrics": {"printable"},
     "progress": {"printable"},
     "report": {"printable"},
-    "trainer": {"errors"},
+    "trainer": {"contract"},
     "train": None,
     "evaluate": None,
     "export": None,
@@ -83,6 +90,7 @@ FORBIDDEN_IN_ENV_SYNTH = {"jax", "jaxlib", "flax", "optax", "orbax", "evo_jax", 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 80
 MAX_PARAMETERS = 8
+CORPUS = "tests/env_synth/corpus"  # environment sources, many of them broken on purpose
 BANNED_NAMES = {"utils", "common", "helpers", "misc"}
 
 
@@ -92,7 +100,8 @@ def modules(package: str) -> list[Path]:
 
 def python_files() -> list[Path]:
     folders = ("evo_jax", "env_synth", "tests", "benchmarks", "examples", "configs", "launch_tpu")
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return [path for path in paths if not path.is_relative_to(ROOT / CORPUS)]
 
 
 def component(path: Path, package: str) -> str:
@@ -179,8 +188,7 @@ def test_packages_are_two_deep_and_well_named() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     silent = [str(path.relative_to(ROOT)) for path in python_files() if not ast.get_docstring(ast.parse(path.read_text()))]
-    environment_sources = ("tests/env_synth/corpus/", "tests/fixtures/")
-    assert not [name for name in silent if not name.startswith(("tests/", *environment_sources))], silent
+    assert not [name for name in silent if not name.startswith("tests/")], silent
 
 
 def test_files_functions_and_signatures_stay_small() -> None:

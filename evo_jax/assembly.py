@@ -1,0 +1,258 @@
+"""Builds the parts of the ring from a config, new or from a checkpoint, and takes them down again.
+
+`Ring` is what the loop in `trainer.py` turns: the parts, and the few values that change from step to step. Left out: the order
+in which the parts are used.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from env_synth.contract import Instance, Split
+from env_synth.registry import Registry
+from env_synth.sandbox.host import Sandbox
+from env_synth.scoring import ScoringPool
+from env_synth.snapshots import Snapshot
+from evo_jax.checkpoint import CheckpointStore
+from evo_jax.config import Config
+from evo_jax.data import Loader, PromptFormat
+from evo_jax.evolve import Evolution
+from evo_jax.learner import Learner, TrainState
+from evo_jax.memory import memory_estimate_mib, parameter_count
+from evo_jax.metrics import MetricsWriter, MetricValue, StepLog, reduce_metrics
+from evo_jax.policy.loading import Policy, load_policy, read_model_config, resolve_dtype
+from evo_jax.pool import EnvironmentPool
+from evo_jax.records import ScoredBatch
+from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
+from evo_jax.rollouts.protocol import RolloutEngine, SamplingParams
+
+SAMPLES_PER_STEP = 4
+BEFORE_EVERYTHING = -1  # a run killed before its first checkpoint starts again, with empty files
+MAX_SAMPLE_CHARACTERS = 4000
+
+
+@dataclass
+class Ring:
+    """The parts of a run and what changes from step to step: `step` updates are done, `train_state` is theirs."""
+
+    config: Config
+    directory: Path
+    step: int
+    is_new: bool
+    train_state: TrainState
+    policy: Policy
+    reference_params: nnx.State | None
+    learner: Learner
+    engine: RolloutEngine
+    registry: Registry
+    pool: EnvironmentPool
+    evolution: Evolution | None
+    scoring: ScoringPool
+    loader: Loader
+    snapshot: Snapshot
+    held_out: list[Instance]
+    prompt_format: PromptFormat
+    checkpoints: CheckpointStore
+    metrics: MetricsWriter
+    evaluations: StepLog
+    samples: StepLog
+    names: dict[str, str]
+    sources: dict[str, str]
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """How the solver's completions are drawn."""
+        rollout = self.config.rollout
+        return SamplingParams(
+            max_completion_tokens=rollout.max_completion_tokens,
+            temperature=rollout.temperature,
+            top_k=rollout.top_k,
+            top_p=rollout.top_p,
+            stop=rollout.stop,
+        )
+
+    @property
+    def pad_token_id(self) -> int:
+        """Fills the ends of padded rows; never scored."""
+        return self.policy.tokenizer.pad_token_id
+
+    def next_snapshot(self) -> None:
+        """Rotates the pool and deals from a fresh snapshot from now on."""
+        self.pool.rotate(self.step)
+        self.snapshot = self.pool.make_snapshot(self.snapshot.number + 1, self.step, self.snapshot)
+        self.loader = Loader(self.snapshot)
+        self.names, self.sources = self.pool.names(), self.pool.sources()
+
+    def standing_metrics(self) -> dict[str, MetricValue]:
+        """Where the run stands: versions, snapshot and the pool."""
+        origins = [record.origin for record in self.pool.active()]
+        return {
+            "policy_version": self.step,
+            "snapshot": self.snapshot.number,
+            "environments/active": len(origins),
+            "environments/seeds": origins.count("seed"),
+            "environments/composites": origins.count("composite"),
+            "environments/proposals": origins.count("proposal"),
+            "environments/retired": len(self.registry.environments(status="retired")),
+            "environments/quarantined": len(self.registry.environments(status="quarantined")),
+        }
+
+    def write_metrics(self, metrics: dict[str, MetricValue]) -> dict[str, float]:
+        """Writes the deterministic line of this step and returns it."""
+        self.metrics.write(self.step, metrics)
+        return reduce_metrics([metrics])
+
+    def write_timings(self, timings: dict[str, float]) -> None:
+        """Writes the step's times, with the process's peak memory."""
+        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.metrics.write(self.step, {**timings, "memory/peak_mib": peak_kib / 1024})
+
+    def log_samples(self, scored: ScoredBatch, instances: Sequence[Instance]) -> None:
+        """A few rollouts of a step, for the report."""
+        rollouts = scored.rollouts
+        stride = max(1, len(rollouts.texts) // SAMPLES_PER_STEP)
+        for place in range(0, len(rollouts.texts), stride):
+            prompt = rollouts.prompt_of(place)
+            instance = instances[place // rollouts.group_size] if instances else None
+            self.samples.append(
+                {
+                    "step": self.step,
+                    "role": str(prompt.role),
+                    "environment_id": prompt.environment_id,
+                    "environment_name": self.names.get(prompt.environment_id, ""),
+                    "level": prompt.level,
+                    "prompt": prompt.text[:MAX_SAMPLE_CHARACTERS],
+                    "reply": rollouts.texts[place][:MAX_SAMPLE_CHARACTERS],
+                    "reward": float(scored.rewards[place]),
+                    "valid": bool(scored.valid[place]),
+                    "reference_answer": instance.reference_answer if instance is not None else "",
+                }
+            )
+
+    def progress(self) -> dict[str, Any]:
+        """The JSON half of a checkpoint."""
+        return {
+            "snapshot": self.snapshot.number,
+            "loader": self.loader.state,
+            "pool": self.pool.state,
+            "evolution": self.evolution.state if self.evolution is not None else None,
+            "registry_sequence": self.registry.sequence,
+        }
+
+
+@contextmanager
+def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[str], None]) -> Iterator[Ring]:
+    """The ring at step 0, or at the newest readable checkpoint; everything is closed at the end, whatever happened."""
+    with ExitStack() as stack:
+        policy = load_policy(
+            config.policy.path, param_dtype=config.policy.param_dtype, compute_dtype=config.policy.compute_dtype
+        )
+        learner = Learner(config, policy.decoder)
+        checkpoints = CheckpointStore(directory / "checkpoints", keep=config.checkpoint.keep)
+        stack.callback(checkpoints.close)
+        params = nnx.state(policy.decoder)
+        checkpoint = checkpoints.restore(learner.abstract_state(params), note) if resume else None
+        step = checkpoint.step if checkpoint is not None else 0
+        checkpoints.discard_after(step)
+        train_state = checkpoint.state if checkpoint is not None else learner.init(params)
+
+        registry_path = Path(config.data.registry) if config.data.registry else directory / "registry"
+        registry = stack.enter_context(Registry.open(registry_path))
+        pool = EnvironmentPool(config, registry, stack.enter_context(Sandbox(config.env_synth.sandbox)), registry_path)
+        evolution = None
+        if config.evolve.enabled:
+            sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
+            evolution = Evolution(config, policy.tokenizer, registry, sandbox)
+            stack.callback(evolution.close)
+        snapshot, loader = _place_in_data(pool, registry, evolution, checkpoint.progress if checkpoint else None)
+
+        engine = build_engine(config, policy)
+        stack.callback(engine.close)
+        engine.load_weights(train_state.params, step)
+        resume_step = checkpoint.step if checkpoint is not None else BEFORE_EVERYTHING if resume else None
+        logs = [StepLog(directory / name, resume_step=resume_step) for name in ("evaluations.jsonl", "samples.jsonl")]
+        for log in logs:
+            stack.callback(log.close)
+        yield Ring(
+            config=config,
+            directory=directory,
+            step=step,
+            is_new=checkpoint is None,
+            train_state=train_state,
+            policy=policy,
+            reference_params=params if config.objective.kl_weight else None,
+            learner=learner,
+            engine=engine,
+            registry=registry,
+            pool=pool,
+            evolution=evolution,
+            scoring=stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring)),
+            loader=loader,
+            snapshot=snapshot,
+            held_out=_held_out_of_seeds(pool.open_snapshot(1)),
+            prompt_format=PromptFormat(
+                policy.tokenizer, config.env_synth.scoring.extraction_rule, config.rollout.max_prompt_tokens
+            ),
+            checkpoints=checkpoints,
+            metrics=stack.enter_context(MetricsWriter(directory, resume_step=resume_step, tensorboard=True)),
+            evaluations=logs[0],
+            samples=logs[1],
+            names=pool.names(),
+            sources=pool.sources(),
+        )
+
+
+def build_engine(config: Config, policy: Policy) -> RolloutEngine:
+    """The rollout engine that `rollout.engine` names; it must take the longer of the two roles' prompts."""
+    rollout = config.rollout
+    proposer_tokens = config.evolve.max_proposal_prompt_tokens if config.evolve.enabled else 0
+    settings = EngineSettings(
+        slots=rollout.slots,
+        lanes=min(rollout.group_size, rollout.slots),
+        dispatch_steps=rollout.decode_steps_per_dispatch,
+        length_bucket_tokens=rollout.length_bucket_tokens,
+        max_prompt_tokens=max(rollout.max_prompt_tokens, proposer_tokens),
+    )
+    dtype = resolve_dtype(config.policy.compute_dtype)
+    return EmbeddedEngine(policy.model_config, policy.tokenizer, settings, dtype=dtype)
+
+
+def describe_memory(config: Config) -> str:
+    """The memory estimate as lines of text, for --dry_run."""
+    model = read_model_config(config.policy.path)
+    estimate = memory_estimate_mib(model, config, str(resolve_dtype(config.policy.compute_dtype)))
+    lines = [f"{model.family}, {parameter_count(model) / 1e6:.1f} M parameters; estimated memory in MiB:"]
+    return "\n".join([*lines, *(f"  {name:22s}{size:10,.0f}" for name, size in estimate.items())])
+
+
+def _held_out_of_seeds(first: Snapshot) -> list[Instance]:
+    """The held-out instances of the first snapshot, which holds the seeds alone."""
+    return [
+        first.instance(entry.environment_id, Split.HELD_OUT, entry.level, position)
+        for entry in first.environments
+        for position in range(entry.held_out_count)
+    ]
+
+
+def _place_in_data(
+    pool: EnvironmentPool, registry: Registry, evolution: Evolution | None, progress: dict[str, Any] | None
+) -> tuple[Snapshot, Loader]:
+    """Snapshot and loader at the start of a run, or exactly where the checkpoint's `progress` left them."""
+    if progress is None:
+        registry.rewind(0)
+        pool.add_seeds()
+        snapshot = pool.make_snapshot(1, 0, None)
+        return snapshot, Loader(snapshot)
+    registry.rewind(progress["registry_sequence"])
+    pool.restore(progress["pool"])
+    if evolution is not None:
+        evolution.restore(progress["evolution"])
+    snapshot = pool.open_snapshot(progress["snapshot"])
+    return snapshot, Loader(snapshot, progress["loader"])

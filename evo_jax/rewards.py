@@ -1,0 +1,46 @@
+"""Completions to rewards: every group is scored by its environment, in the sandbox, and failures are masked, never numbers.
+
+The control arm's random rewards are drawn here too, after scoring, so that it differs from a real run in nothing else. Left
+out: running environments (`env_synth.scoring`), rewards of proposals (`evolve.py`), advantages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence, Set
+
+import numpy as np
+
+from env_synth.contract import Instance
+from env_synth.scoring import ScoreItem, ScoringPool
+from evo_jax.records import RolloutBatch, ScoredBatch
+
+
+def score_rollouts(
+    rollouts: RolloutBatch, instances: Sequence[Instance], sources: Mapping[str, str], trusted: Set[str], pool: ScoringPool
+) -> ScoredBatch:
+    """Rewards in {0, 1} and the valid mask.
+
+    `instances` are those of the prompts, `sources` maps environment ids to text, `trusted` are the ids of the pinned seeds.
+    """
+    size = rollouts.group_size
+    items = [
+        ScoreItem(
+            sources[instance.environment_id],
+            instance,
+            tuple(rollouts.texts[place * size : (place + 1) * size]),
+            trusted=instance.environment_id in trusted,
+        )
+        for place, instance in enumerate(instances)
+    ]
+    scores = [score for group in pool.score(items) for score in group]
+    valid = np.array([score.valid for score in scores], np.bool_)
+    values = np.array([score.value if score.valid else 0.0 for score in scores], np.float32)
+    return ScoredBatch(rollouts, values, valid)
+
+
+def randomise_rewards(scored: ScoredBatch, run_seed: int, step: int) -> ScoredBatch:
+    """The same rollouts with fair coin flips for rewards, fixed by (run_seed, step): a policy must not learn from them."""
+    digest = hashlib.sha256(f"random rewards/{run_seed}/{step}".encode()).digest()
+    flips = np.random.default_rng(int.from_bytes(digest[:8], "big")).integers(0, 2, size=scored.rewards.shape)
+    return ScoredBatch(scored.rollouts, flips.astype(np.float32), scored.valid)

@@ -1,0 +1,226 @@
+"""The ring: one readable loop, one call a stage. What a step does is read here; how each stage does it, in its own module.
+
+Step s runs on the weights after s updates and is logged as s + 1. Signals, intervals and resume are here too. Left out:
+building the parts (`assembly.py`), and every decision that belongs to a stage.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from env_synth.contract import Instance
+from evo_jax.advantages import compute_advantages, reward_metrics
+from evo_jax.assembly import Ring, assemble, describe_memory
+from evo_jax.checkpoint import Checkpoint
+from evo_jax.config import Config
+from evo_jax.environments_view import view_environments
+from evo_jax.held_out import evaluate_held_out
+from evo_jax.metrics import MetricValue, metric_label
+from evo_jax.packing import pack
+from evo_jax.progress import ProgressView
+from evo_jax.records import AdvantageBatch, PromptBatch, ScoredBatch
+from evo_jax.report.page import write_report
+from evo_jax.report.summary import write_summary
+from evo_jax.rewards import randomise_rewards, score_rollouts
+from evo_jax.rollouts.batches import to_requests, to_rollout_batch
+
+__all__ = ["describe_memory", "run"]
+
+STOPPED_BY_SIGNAL = 128
+
+
+def run(config: Config, directory: Path, *, resume: bool) -> int:
+    """Trains for `config.steps` updates and returns the exit code: 0, or 128 + signal when stopped by one after saving."""
+    with ProgressView(config.steps) as view, assemble(config, directory, resume=resume, note=view.note) as ring:
+        stop = _StopSignal()
+        if ring.is_new:
+            first = StepRecord(_Clock(view))
+            evaluate(ring, first)
+            ring.write_metrics(first.metrics)
+            ring.write_timings(first.clock.timings)
+        while ring.step < config.steps and not stop.received:
+            record = train_step(ring, view)
+            if _due(ring.step, config.evaluation.every_steps) or ring.step == config.steps:
+                evaluate(ring, record)
+            view.step(ring.step, ring.write_metrics(record.metrics), record.clock.timings)
+            if _due(ring.step, config.checkpoint.every_steps) or ring.step == config.steps or stop.received:
+                save(ring, record)
+            ring.write_timings(record.clock.timings)
+        if stop.received:
+            view.note(f"stopped by {stop.name}: step {ring.step} is saved; go on with --resume")
+            return STOPPED_BY_SIGNAL + stop.received
+        finish(ring, view)
+    return 0
+
+
+# ---- one turn of the ring ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class StepRecord:
+    """What one step measured, gathered while it runs."""
+
+    clock: _Clock
+    metrics: dict[str, MetricValue] = field(default_factory=dict)
+
+
+def train_step(ring: Ring, view: ProgressView) -> StepRecord:
+    """Prompts -> rollouts -> rewards -> advantages -> update -> weight sync; at a round's first step the outer half too."""
+    record = StepRecord(_Clock(view))
+    with record.clock.phase("time/step", "step"):
+        starts_round = ring.step % ring.config.evolve.round_steps == 0
+        proposals = begin_round(ring, record) if starts_round else []
+        solver = solve(ring, record)
+        with record.clock.phase("time/update", "update"):
+            batches = pack([*solver, *proposals], ring.config.learner, ring.config.objective)
+            ring.train_state, update_metrics = ring.learner.update(ring.train_state, batches, ring.reference_params)
+        ring.step += 1
+        with record.clock.phase("time/weight_sync", "weight sync"):
+            ring.engine.load_weights(ring.train_state.params, ring.step)
+    record.metrics |= update_metrics | ring.standing_metrics()
+    return record
+
+
+def begin_round(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
+    """Concludes the round before, puts its environments into a new snapshot, and asks for the next round's."""
+    clock, outcome = record.clock, None
+    if ring.evolution is not None:
+        with clock.phase("time/wait_for_admission", "waiting for admission"):
+            outcome = ring.evolution.conclude(ring.step)
+    with clock.phase("time/snapshot", "snapshot"):
+        ring.next_snapshot()
+    trained: list[AdvantageBatch] = []
+    if outcome is not None:
+        record.metrics |= outcome.metrics
+        if outcome.scored is not None:
+            record.metrics |= {f"proposer/{name}": value for name, value in reward_metrics(outcome.scored).items()}
+            trained.append(compute_advantages(outcome.scored, ring.config.objective))
+            ring.log_samples(outcome.scored, ())
+    if ring.evolution is not None:
+        with clock.phase("time/proposals", "asking for environments"):
+            ring.evolution.ask(ring.step, ring.engine)
+    return trained
+
+
+def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
+    """The solver's scored rollouts of a step; zero-variance groups are replaced by fresh prompts up to the configured cap."""
+    config = ring.config
+    batches: list[AdvantageBatch] = []
+    scored_batches: list[tuple[ScoredBatch, list[Instance]]] = []
+    wanted, backfill_left = config.rollout.prompts_per_step, config.objective.max_backfill_prompts
+    while wanted > 0:
+        instances = ring.loader.deal(wanted)
+        prompts = PromptBatch(tuple(map(ring.prompt_format.solver_prompt, instances)), config.rollout.group_size)
+        with record.clock.phase("time/rollouts", "rollouts"):
+            requests = to_requests(prompts, ring.sampling, config.seed, ring.step, len(batches))
+            completions = ring.engine.generate(requests)
+            rollouts = to_rollout_batch(prompts, completions, pad_token_id=ring.pad_token_id)
+        with record.clock.phase("time/scoring", "scoring"):
+            scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.scoring)
+        scored_batches.append((scored, instances))
+        trained = randomise_rewards(scored, config.seed, ring.step) if config.data.rewards == "random" else scored
+        batches.append(compute_advantages(trained, config.objective))
+        kept_groups = batches[-1].kept.reshape(-1, config.rollout.group_size).any(axis=1).sum()
+        wanted = min(len(instances) - int(kept_groups), backfill_left)
+        backfill_left -= max(wanted, 0)
+    record.metrics |= solver_metrics(ring, scored_batches)
+    return batches
+
+
+def solver_metrics(ring: Ring, scored_batches: list[tuple[ScoredBatch, list[Instance]]]) -> dict[str, MetricValue]:
+    """Solve rates before any filtering, and counts of each environment's own failures for the pool."""
+    totals: dict[str, tuple[float, float]] = {}
+
+    def add(name: str, total: float, count: float) -> None:
+        before = totals.get(name, (0.0, 0.0))
+        totals[name] = (before[0] + total, before[1] + count)
+
+    for scored, instances in scored_batches:
+        for name, (total, count) in reward_metrics(scored).items():
+            add(name, total, count)
+        size = scored.rollouts.group_size
+        for place, instance in enumerate(instances):
+            group = slice(place * size, (place + 1) * size)
+            solved, valid = float(scored.rewards[group].sum()), float(scored.valid[group].sum())
+            add("solve_rate", solved, valid)
+            add(f"solve_rate/{metric_label(ring.names[instance.environment_id])}", solved, valid)
+            ring.pool.note_scores(instance.environment_id, failed=size - int(valid), total=size)
+        ring.log_samples(scored, instances)
+    return {**totals, "backfilled_prompts": sum(len(instances) for _, instances in scored_batches[1:])}
+
+
+# ---- intervals ---------------------------------------------------------------------------------------------------------
+
+
+def evaluate(ring: Ring, record: StepRecord) -> None:
+    """Solve rates on the held-out instances of the seeds: the same prompts and random keys at every call."""
+    with record.clock.phase("time/evaluation", "evaluation on held-out instances"):
+        outcomes = evaluate_held_out(ring)
+    for line in outcomes.lines:
+        ring.evaluations.append(line)
+    record.metrics |= outcomes.metrics
+
+
+def save(ring: Ring, record: StepRecord) -> None:
+    """Everything an exact resume needs."""
+    with record.clock.phase("time/checkpoint", "checkpoint"):
+        ring.checkpoints.save(Checkpoint(ring.step, ring.train_state, ring.progress()))
+
+
+def finish(ring: Ring, view: ProgressView) -> None:
+    """Verdicts still outstanding, then the summary and the report of the run."""
+    late_counts: dict[str, float] = {}
+    if ring.evolution is not None:
+        view.phase("waiting for the last admissions")
+        outcome = ring.evolution.conclude(ring.step)
+        late_counts = outcome.metrics if outcome is not None else {}
+    environments = view_environments(ring, late_counts)
+    page = write_report(ring.directory, environments)
+    view.note(write_summary(ring.directory, environments))
+    view.note(f"report: {page}")
+
+
+def _due(step: int, every_steps: int) -> bool:
+    return every_steps > 0 and step % every_steps == 0
+
+
+class _StopSignal:
+    """Remembers SIGTERM and SIGINT; the loop looks at it between steps. A second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
+
+    @property
+    def name(self) -> str:
+        return signal.Signals(self.received).name
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+
+class _Clock:
+    """Seconds by metric name; phases may nest."""
+
+    def __init__(self, view: ProgressView) -> None:
+        self.timings: dict[str, float] = {}
+        self._view = view
+
+    @contextmanager
+    def phase(self, metric: str, shown: str) -> Iterator[None]:
+        """Adds the time inside to `metric` and shows what runs."""
+        self._view.phase(shown)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings[metric] = self.timings.get(metric, 0.0) + time.monotonic() - started
