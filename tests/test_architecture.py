@@ -39,7 +39,7 @@ LAYERS = {
         ("records", "config"),
     ),
     "env_synth": (
-        ("admit", "play"),
+        ("admit", "play", "ray_fleet"),
         ("admission", "scoring", "compose"),
         ("calibration", "novelty", "environment", "registry", "snapshots", "proposal"),
         ("sandbox", "seeds", "instances", "answers", "prompts"),
