@@ -194,8 +194,7 @@ class ScoringPool:
     def _scores_of(self, group: _Group) -> list[Score]:
         environment_id = group.item.instance.environment_id
         if environment_id in self._quarantined:
-            refusal = Failure(FailureClass.BAD_OUTPUT, "quarantined: its grades changed with the order of the replies")
-            scores = [Score(0.0, refusal) for _ in group.answers]
+            scores = refuse(group.answers)
         else:
             scores = []
             for position, answer in enumerate(group.answers):
@@ -346,6 +345,12 @@ class ScoringPool:
         group.submission.remaining -= 1
         if group.submission.remaining == 0:
             group.submission.done.set()
+
+
+def refuse(replies: Sequence[object]) -> list[Score]:
+    """Invalid scores for every reply of a group whose environment is quarantined."""
+    refusal = Failure(FailureClass.BAD_OUTPUT, "quarantined: its grades changed with the order of the replies")
+    return [Score(0.0, refusal) for _ in replies]
 
 
 def is_replayed(instance_id: str, answers: Sequence[str | None], fraction: float) -> bool:

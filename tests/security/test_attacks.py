@@ -164,6 +164,7 @@ HANGS = {
     "sum": ("sum(range(10 ** 13))", {"timeout"}),
     "sleep": ("time.sleep(1000)", REFUSED | {"timeout"}),
     "lock_twice": ("lock = _thread.allocate_lock(); lock.acquire(); lock.acquire()", {"timeout"}),
+    "doze": ("lock = _thread.allocate_lock(); lock.acquire()\nwhile True: lock.acquire(timeout=0.002)", {"timeout"}),
     "pause": ("signal.pause()", REFUSED | {"timeout", "graded"}),
     "select": ("select.select([], [], [])", REFUSED),
     "ignored_signals": (
