@@ -166,8 +166,8 @@ class _HiddenInput:
         return {**place, "expected": clip(before), "got": clip(after)}
 
     def _tried(self, result: Any) -> Any:
-        """A result on input that the source never made: its time is not held against it, and the first endless call is enough."""
-        if isinstance(result, Failure) and result.failure_class is FailureClass.TIMEOUT:
+        """A result on input that the source never made: its time is not held against it; one endless call is enough."""
+        if isinstance(result, Failure) and (result.failure_class is FailureClass.TIMEOUT or result.failure_class.is_host_fault):
             self.candidate.forgiven_cpu_s += self.environment.last_cpu_s
             self.gave_up = True
         return result

@@ -51,7 +51,7 @@ class Admission:
         """
         config.validate()
         self._config, self._sandbox, self._workers = config, sandbox, workers
-        self._archive = _archive_of(archive)
+        self._archive = archive_of(archive)
 
     def check(self, proposal: Proposal, *, all_stages: bool = False) -> AdmissionReport:
         """The report on one proposal. `all_stages`: go on after a refusal where the next stages still can."""
@@ -98,7 +98,8 @@ class _OwnSandboxes:
         return self._local.sandbox
 
 
-def _archive_of(sources: Sequence[ArchivedSource]) -> Archive:
+def archive_of(sources: Sequence[ArchivedSource]) -> Archive:
+    """The sources that a registry keeps, as N1 looks them up; those that S0 cannot read are left out."""
     archive = Archive()
     for kept in sources:
         found = _fingerprint(kept.source)
