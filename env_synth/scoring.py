@@ -69,6 +69,24 @@ class ScoringCounters:
     peak_worker_mib: float = 0.0
     failures: collections.Counter[tuple[str, str]] = field(default_factory=collections.Counter)
 
+    def summary(self) -> dict[str, float]:
+        """Rates and totals under the names of docs/sandbox.md; failures by class, summed over environments."""
+        found = {
+            "scoring/calls_per_s": self.calls / self.busy_s if self.busy_s else 0.0,
+            "scoring/queue_wait_s": self.queue_wait_s / self.groups if self.groups else 0.0,
+            "scoring/groups": float(self.groups),
+            "scoring/missing_answer_fraction": self.missing_answers / self.replies if self.replies else 0.0,
+            "scoring/retries": float(self.retries),
+            "scoring/replays": float(self.replays),
+            "scoring/mismatches": float(self.mismatches),
+            "scoring/live_workers": float(self.live_workers),
+            "scoring/peak_worker_mib": self.peak_worker_mib,
+        }
+        for (_, name), count in sorted(self.failures.items()):
+            key = f"scoring/failures/{name}"
+            found[key] = found.get(key, 0.0) + count
+        return found
+
 
 @dataclass
 class _Submission:

@@ -118,6 +118,7 @@ class Zygote:
 
     def fork(self, worker_end: socket.socket) -> Process:
         """Asks for a locked worker that serves `worker_end`, which is closed here. Does not wait for it."""
+        self.pump()  # so that the zygote never waits to be heard
         self._next_ticket += 1
         process = Process(self._next_ticket)
         self._processes[process.ticket] = process

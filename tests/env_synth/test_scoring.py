@@ -57,6 +57,10 @@ def test_scores_come_back_in_order_and_a_missing_answer_costs_no_call():
         assert pool.score([item(1, [])]) == [[]]
         assert pool.score([item(1, ["", "nothing"])])[0][0].value == 0.0
         assert pool.containment.startswith("tier")
+        summary = pool.counters.summary()
+        assert summary["scoring/groups"] == 22
+        assert summary["scoring/missing_answer_fraction"] == pytest.approx(22 / 82)
+        assert summary["scoring/calls_per_s"] > 0
 
 
 def test_a_bad_reply_makes_only_its_own_score_invalid():
@@ -68,6 +72,7 @@ def test_a_bad_reply_makes_only_its_own_score_invalid():
         assert [score.failure.failure_class.value for score in scores if not score.valid] == ["timeout", "exit", "exception"]
         assert pool.counters.mismatches == 0
         assert sum(pool.counters.failures.values()) == 3
+        assert pool.counters.summary()["scoring/failures/timeout"] == 1
 
 
 def test_scores_do_not_depend_on_the_number_of_workers_or_the_order_of_groups():
