@@ -1,0 +1,58 @@
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from env_synth.admission.wrong_answers import extended, fuzz_texts, lists_around, mutations, same_value, swapped
+from env_synth.contract import AnswerType
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "kind", "same"),
+    [
+        ("007", "7", AnswerType.INT, True),
+        ("1,234", "1234", AnswerType.INT, True),
+        ("\uff17", "7", AnswerType.INT, True),
+        ("[7]", "7", AnswerType.INT, True),
+        ("7.0", "7", AnswerType.INT, True),
+        ("7.5", "7", AnswerType.INT, False),
+        ("70", "7", AnswerType.INT, False),
+        ("-7", "7", AnswerType.INT, False),
+        ("x7", "7", AnswerType.INT, False),
+        ("", "7", AnswerType.INT, False),
+        ("[1, 2]", "1 2", AnswerType.INTS, True),
+        ("1-2", "1 2", AnswerType.INTS, True),
+        ("1 -> 2", "1 2", AnswerType.INTS, True),
+        ("1 -2", "1 2", AnswerType.INTS, False),
+        ("2 1", "1 2", AnswerType.INTS, False),
+        ("12", "1 2", AnswerType.INTS, False),
+        ("t f t", "TFT", AnswerType.WORD, True),
+        ("tfx", "TFT", AnswerType.WORD, False),
+    ],
+)
+def test_same_value(answer: str, reference: str, kind: AnswerType, same: bool) -> None:
+    assert same_value(answer, reference, kind) is same
+
+
+@given(st.sampled_from(["7", "-12", "3 1 2", "abc", "3a2b", "TFFT", "a, b", "x->y"]), st.integers())
+def test_mutations_differ_and_are_distinct(reference: str, seed: int) -> None:
+    found = mutations(reference, random.Random(seed), 20)
+    assert found
+    assert reference not in found
+    assert len(set(found)) == len(found)
+    assert found == mutations(reference, random.Random(seed), 20)
+
+
+def test_swaps_exchange_two_different_tokens() -> None:
+    assert swapped("1 2", random.Random(0)) == "2 1"
+    assert swapped("5", random.Random(0)) is None
+    assert swapped("4 4 4", random.Random(0)) is None
+
+
+@given(st.text(min_size=1, max_size=20), st.integers())
+def test_every_text_survives_json(reference: str, seed: int) -> None:
+    texts = fuzz_texts(random.Random(seed), 25, reference) + extended(reference)
+    texts += lists_around(reference, "7", AnswerType.INT) + lists_around(reference, "7", AnswerType.TEXT)
+    assert json.loads(json.dumps(texts)) == texts
