@@ -87,7 +87,7 @@ class Ring:
         """Rotates the pool and deals from a fresh snapshot from now on."""
         self.pool.rotate(self.step)
         self.snapshot = self.pool.make_snapshot(self.snapshot.number + 1, self.step, self.snapshot)
-        self.loader = Loader(self.snapshot)
+        self.loader = Loader(self.snapshot, self.config.seed)
         self.names, self.sources = self.pool.names(), self.pool.sources()
 
     def standing_metrics(self) -> dict[str, MetricValue]:
@@ -163,7 +163,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         checkpoints.discard_after(step)
         train_state = checkpoint.state if checkpoint is not None else learner.init(params)
 
-        registry_path = Path(config.data.registry) if config.data.registry else directory / "registry"
+        registry_path = directory / "registry"
         registry = stack.enter_context(Registry.open(registry_path))
         pool = EnvironmentPool(config, registry, stack.enter_context(Sandbox(config.env_synth.sandbox)), registry_path)
         evolution = None
@@ -171,7 +171,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
             evolution = Evolution(config, policy.tokenizer, registry, sandbox)
             stack.callback(evolution.close)
-        snapshot, loader = _place_in_data(pool, registry, evolution, checkpoint.progress if checkpoint else None)
+        snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, checkpoint.progress if checkpoint else None)
 
         engine = build_engine(config, policy)
         stack.callback(engine.close)
@@ -242,17 +242,17 @@ def _held_out_of_seeds(first: Snapshot) -> list[Instance]:
 
 
 def _place_in_data(
-    pool: EnvironmentPool, registry: Registry, evolution: Evolution | None, progress: dict[str, Any] | None
+    seed: int, pool: EnvironmentPool, registry: Registry, evolution: Evolution | None, progress: dict[str, Any] | None
 ) -> tuple[Snapshot, Loader]:
     """Snapshot and loader at the start of a run, or exactly where the checkpoint's `progress` left them."""
     if progress is None:
         registry.rewind(0)
         pool.add_seeds()
         snapshot = pool.make_snapshot(1, 0, None)
-        return snapshot, Loader(snapshot)
+        return snapshot, Loader(snapshot, seed)
     registry.rewind(progress["registry_sequence"])
     pool.restore(progress["pool"])
     if evolution is not None:
         evolution.restore(progress["evolution"])
     snapshot = pool.open_snapshot(progress["snapshot"])
-    return snapshot, Loader(snapshot, progress["loader"])
+    return snapshot, Loader(snapshot, seed, progress["loader"])

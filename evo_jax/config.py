@@ -168,7 +168,6 @@ class LearnerConfig:
 class DataConfig:
     """What the solver is trained on."""
 
-    registry: str = ""  # empty: <run directory>/registry
     seeds: tuple[str, ...] = ()  # names of seed environments; empty: all ten
     levels: tuple[int, ...] = (0, 1)  # levels mixed when an environment enters the pool
     rewards: str = "verified"  # "verified", or "random": the control arm that must not learn

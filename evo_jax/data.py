@@ -1,19 +1,20 @@
 """The loader: instances of one numbered registry snapshot, dealt by Grain in a fixed order, each once.
 
-A pure function of (snapshot, position): environments are mixed by the weights in the snapshot's manifest, so any host
+A pure function of (snapshot, seed, position): environments are mixed by the weights in the snapshot's manifest, so any host
 can deal the same sequence. Left out: making instances (`evolve.py` mints them into snapshots), and what a reply is worth.
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
 import grain
-from env_synth.snapshots import Snapshot
 
 from env_synth.answers import answer_instruction
 from env_synth.contract import Instance, Split
+from env_synth.snapshots import Snapshot
 from evo_jax.config import ConfigError
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.records import Prompt, Role
@@ -39,10 +40,12 @@ class _Bank:
 class Loader:
     """Deals the training instances of `snapshot`; `state` is all that a resume needs beside the snapshot's number."""
 
-    def __init__(self, snapshot: Snapshot, state: dict[str, Any] | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, seed: int, state: dict[str, Any] | None = None) -> None:
         """Starts at the beginning of the snapshot, or at `state` as `Loader.state` gave it."""
         self.snapshot_number = snapshot.number
         entries = [entry for entry in snapshot.environments if entry.weight > 0]
+        # Grain mixes in a fixed rotation: without a shuffle the first environments would fill every short step.
+        random.Random(f"{seed}/{snapshot.number}").shuffle(entries)
         banks = [grain.MapDataset.source(_Bank(snapshot, entry.environment_id, entry.level)) for entry in entries]
         mixture = grain.MapDataset.mix(banks, weights=[entry.weight for entry in entries])
         self._iterator = iter(mixture.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))

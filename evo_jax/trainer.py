@@ -14,21 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from env_synth.contract import Instance
 from evo_jax.advantages import compute_advantages, reward_metrics
 from evo_jax.assembly import Ring, assemble, describe_memory
 from evo_jax.checkpoint import Checkpoint
 from evo_jax.config import Config
 from evo_jax.environments_view import view_environments
 from evo_jax.held_out import evaluate_held_out
-from evo_jax.metrics import MetricValue, metric_label
+from evo_jax.metrics import MetricValue
 from evo_jax.packing import pack
 from evo_jax.progress import ProgressView
-from evo_jax.records import AdvantageBatch, PromptBatch, ScoredBatch
+from evo_jax.records import AdvantageBatch, PromptBatch
 from evo_jax.report.page import write_report
 from evo_jax.report.summary import write_summary
 from evo_jax.rewards import randomise_rewards, score_rollouts
 from evo_jax.rollouts.batches import to_requests, to_rollout_batch
+from evo_jax.solver_metrics import SolverMetrics
 
 __all__ = ["describe_memory", "run"]
 
@@ -93,8 +93,9 @@ def begin_round(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
     if ring.evolution is not None:
         with clock.phase("time/wait_for_admission", "waiting for admission"):
             outcome = ring.evolution.conclude(ring.step)
-    with clock.phase("time/snapshot", "snapshot"):
-        ring.next_snapshot()
+    if ring.step > 0:
+        with clock.phase("time/snapshot", "snapshot"):
+            ring.next_snapshot()
     trained: list[AdvantageBatch] = []
     if outcome is not None:
         record.metrics |= outcome.metrics
@@ -112,47 +113,24 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
     """The solver's scored rollouts of a step; zero-variance groups are replaced by fresh prompts up to the configured cap."""
     config = ring.config
     batches: list[AdvantageBatch] = []
-    scored_batches: list[tuple[ScoredBatch, list[Instance]]] = []
     wanted, backfill_left = config.rollout.prompts_per_step, config.objective.max_backfill_prompts
+    solver_metrics = SolverMetrics(ring)
     while wanted > 0:
         instances = ring.loader.deal(wanted)
         prompts = PromptBatch(tuple(map(ring.prompt_format.solver_prompt, instances)), config.rollout.group_size)
         with record.clock.phase("time/rollouts", "rollouts"):
-            requests = to_requests(prompts, ring.sampling, config.seed, ring.step, len(batches))
-            completions = ring.engine.generate(requests)
+            completions = ring.engine.generate(to_requests(prompts, ring.sampling, config.seed, ring.step, len(batches)))
             rollouts = to_rollout_batch(prompts, completions, pad_token_id=ring.pad_token_id)
         with record.clock.phase("time/scoring", "scoring"):
             scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.scoring)
-        scored_batches.append((scored, instances))
-        trained = randomise_rewards(scored, config.seed, ring.step) if config.data.rewards == "random" else scored
-        batches.append(compute_advantages(trained, config.objective))
-        kept_groups = batches[-1].kept.reshape(-1, config.rollout.group_size).any(axis=1).sum()
-        wanted = min(len(instances) - int(kept_groups), backfill_left)
-        backfill_left -= max(wanted, 0)
-    record.metrics |= solver_metrics(ring, scored_batches)
+        rewarded = randomise_rewards(scored, config.seed, ring.step) if config.data.rewards == "random" else scored
+        batches.append(compute_advantages(rewarded, config.objective))
+        solver_metrics.add(scored, rewarded, instances)
+        kept_groups = int(batches[-1].kept.reshape(-1, config.rollout.group_size).any(axis=1).sum())
+        wanted = min(len(instances) - kept_groups, backfill_left)
+        backfill_left -= wanted
+    record.metrics |= solver_metrics.values
     return batches
-
-
-def solver_metrics(ring: Ring, scored_batches: list[tuple[ScoredBatch, list[Instance]]]) -> dict[str, MetricValue]:
-    """Solve rates before any filtering, and counts of each environment's own failures for the pool."""
-    totals: dict[str, tuple[float, float]] = {}
-
-    def add(name: str, total: float, count: float) -> None:
-        before = totals.get(name, (0.0, 0.0))
-        totals[name] = (before[0] + total, before[1] + count)
-
-    for scored, instances in scored_batches:
-        for name, (total, count) in reward_metrics(scored).items():
-            add(name, total, count)
-        size = scored.rollouts.group_size
-        for place, instance in enumerate(instances):
-            group = slice(place * size, (place + 1) * size)
-            solved, valid = float(scored.rewards[group].sum()), float(scored.valid[group].sum())
-            add("solve_rate", solved, valid)
-            add(f"solve_rate/{metric_label(ring.names[instance.environment_id])}", solved, valid)
-            ring.pool.note_scores(instance.environment_id, failed=size - int(valid), total=size)
-        ring.log_samples(scored, instances)
-    return {**totals, "backfilled_prompts": sum(len(instances) for _, instances in scored_batches[1:])}
 
 
 # ---- intervals ---------------------------------------------------------------------------------------------------------

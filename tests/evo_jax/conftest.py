@@ -1,13 +1,21 @@
-"""Rollouts made by hand for the tests of the update."""
+"""Rollouts made by hand for the tests of the update, and a tiny policy for the tests of the whole ring."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
+from evo_jax.policy.decoder import random_decoder
+from evo_jax.policy.huggingface_writing import save_huggingface
+from evo_jax.policy.loading import load_policy
+from evo_jax.policy.model_config import ModelConfig
 from evo_jax.records import Prompt, Role, RolloutBatch, ScoredBatch
 
 VOCAB = 17
+SMALL_MODEL = Path(__file__).parents[2] / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def build_scored(
@@ -52,3 +60,27 @@ def build_scored(
 @pytest.fixture(scope="session")
 def make_scored() -> Callable[..., ScoredBatch]:
     return build_scored
+
+
+@pytest.fixture(scope="session")
+def tiny_policy_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face directory with random weights of two layers and the real tokenizer of the small model."""
+    if not SMALL_MODEL.is_file():
+        pytest.skip("the small model is not here: run `make model`")
+    tokenizer = load_policy(SMALL_MODEL).tokenizer
+    config = ModelConfig(
+        family="llama",
+        vocab_size=49152,
+        num_layers=2,
+        width=32,
+        ffn_width=64,
+        num_heads=4,
+        num_kv_heads=2,
+        head_size=8,
+        tied_embeddings=True,
+        max_positions=4096,
+        eos_token_ids=tokenizer.eos_token_ids,
+    )
+    path = tmp_path_factory.mktemp("policy") / "tiny"
+    save_huggingface(path, config, nnx.state(random_decoder(config, jax.random.key(0))), tokenizer)
+    return path

@@ -1,0 +1,118 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from evo_jax import export, trainer
+from evo_jax.policy.loading import load_policy
+from evo_jax.run_directory import RunDirectory
+from tests.tiny_ring import get_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(run_dir: Path, policy: Path, *more: str) -> list[str]:
+    settings = [f"--config.run_dir={run_dir}", f"--config.policy.path={policy}", *more]
+    return [sys.executable, "-m", "evo_jax.train", "--config=tests/tiny_ring.py", *settings]
+
+
+def lines(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished_run(tiny_policy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny ring, run to its end in this process."""
+    config = get_config()
+    config.policy.path = str(tiny_policy_path)
+    config.run_dir = str(tmp_path_factory.mktemp("runs") / "whole")
+    config.validate()
+    with RunDirectory(config, resume=False) as directory:
+        assert trainer.run(config, directory.path, resume=False) == 0
+    return Path(config.run_dir)
+
+
+def test_the_whole_ring_turns(finished_run: Path) -> None:
+    metrics = lines(finished_run / "metrics.jsonl")
+    assert [line["step"] for line in metrics] == [0, 1, 2, 3, 4]
+    assert all(line["trained_tokens"] > 0 for line in metrics[1:])
+    assert [line["policy_version"] for line in metrics[1:]] == [1, 2, 3, 4]
+    assert [line["snapshot"] for line in metrics[1:]] == [1, 1, 2, 2]
+    assert metrics[3]["proposals/asked"] == 2
+    assert metrics[3]["composites/tried"] == metrics[3]["composites/admitted"] == 1
+    assert metrics[3]["environments/composites"] == metrics[4]["environments/composites"] == 1
+    assert any(name.startswith("solve_rate/") and "-" in name for line in metrics[3:] for name in line)
+    assert "eval/solve_rate" in metrics[0]
+    assert "eval/solve_rate" in metrics[4]
+    # Engine and learner are two implementations of one policy.
+    assert all(line["sampling/logprob_difference/max"] < 1e-3 for line in metrics[1:])
+    assert (finished_run / "report.html").is_file()
+
+
+def test_an_export_reads_back_as_the_trained_policy(finished_run: Path, tiny_policy_path: Path, tmp_path: Path) -> None:
+    assert export.export(finished_run, tmp_path / "export", step=None, dtype="float32") == 4
+    trained = nnx.state(load_policy(tmp_path / "export").decoder)
+    start = nnx.state(load_policy(tiny_policy_path).decoder)
+    assert not np.array_equal(trained["embedding"][...], start["embedding"][...])
+
+
+def test_a_non_finite_loss_stops_the_run_and_keeps_the_checkpoint(tiny_policy_path: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(tmp_path / "run", tiny_policy_path, "--config.optimizer.learning_rate=1e30", "--config.evolve.enabled=False"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "loss is" in done.stderr
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_killed_three_times_and_resumed_the_metrics_are_bit_identical(
+    finished_run: Path, tiny_policy_path: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(os.urandom(8))
+    kills = 0
+    for attempt in range(12):
+        arguments = command(tmp_path / "run", tiny_policy_path, *(["--resume"] if attempt else []))
+        process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            # Long enough to pass the start and the compilations, which make up most of so small a run.
+            process.wait(timeout=rng.uniform(8.0, 30.0) if kills < 3 else 300.0)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.stderr is not None
+        assert process.returncode == 0, process.stderr.read().decode()
+        break
+    assert kills, "the run ended before it was killed"
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_a_resume_goes_on(finished_run: Path, tiny_policy_path: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(tmp_path / "run", tiny_policy_path), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not list((tmp_path / "run").glob("checkpoints/*/state")):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=300)
+    if process.returncode == 0:
+        pytest.skip("the run ended before the signal arrived")
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "go on with --resume" in output
+    subprocess.run(command(tmp_path / "run", tiny_policy_path, "--resume"), cwd=ROOT, check=True, timeout=300)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
