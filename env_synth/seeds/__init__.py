@@ -12,16 +12,16 @@ from pathlib import Path
 from env_synth.errors import EnvSynthError
 
 SEED_SHA256: dict[str, str] = {
-    "register_machine": "73b1fc165565b0862b47811a63b37bbd3aa08b01aa39b9b436943f734f4d74a4",
+    "register_machine": "dfcb9ee40e31c7a76d1a114297958a8d01e6f27ee3edf0bfe503d3caa42f610c",
     "edit_distance": "777b9dff4c96c3fdfe2a23ed650775d90a7e043af00ecb5a074e947cd7646aa5",
-    "toll_shortest_path": "9852a89f60c51fd6ebdce12b17f26feb63fdeb8f7530840b67c427b20d3704d0",
-    "linear_recurrence": "2bf19a5bf3812c306939fb5f53a07ade7a2a81ab534c04a55ad53e40f8c15911",
-    "interval_scheduling": "008467fe0af461862cccaa8f597aca1f0d68d625d1bbcc1b6a02318c6bf1dcbe",
+    "toll_shortest_path": "1ae308fc2df9a49688d055f8cf0174e2c6790885184f2165aad6530b4dff068f",
+    "linear_recurrence": "8d40cd83899d37d200b29283efdfade60f96bcbee225722c76103d71463e8977",
+    "interval_scheduling": "8e6dc9a017696edd1f1f5d78d154827484f4138b3763a433838824f6535dc7a2",
     "grid_paths": "78153d5e03d865eddd92564d933d657f7f47dbfe3bb93efe035e1f1283f12dce",
-    "subset_sum": "b231d137b957ddf16aa04a15f6687f00cd70254447312aef7edc0d094b32186a",
-    "graph_colouring": "1c195d4f240d7db0dbb887f0a9b6ce569f3ffcf940443ed2c0259d3d17c36a85",
-    "hamiltonian_path": "c9dbe78067924a97a8fd9d29b0462e27ef0a830a4eb0c9be970c2dc6cec11106",
-    "latin_square": "0d6ea7728c880b5b3924040b92e9c2ac7afddfcb9b20793f016d0d15d8de1195",
+    "subset_sum": "fc3659848d5c843832e6062ac552100fbdf9a227679eb0459985381e9aad2aa7",
+    "graph_colouring": "774ce0f11388057b03a739103f46268d015f5c388b310141c489a667b6ab858f",
+    "hamiltonian_path": "a3ddf5b93a990014dd3e8738715c190f2beee02abf9331a92674a229f527d22d",
+    "latin_square": "79745d5901241d49d83c29b96e4d0a6281c3336a26b289d0297b36540ad7e561",
 }
 
 

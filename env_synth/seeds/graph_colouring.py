@@ -4,8 +4,8 @@ import re
 
 # By level: nodes, colours, edges per ten nodes (the graph is made at least tight, see generate).
 LEVELS = (
+    (2, 2, 0),
     (3, 2, 0),
-    (4, 2, 0),
     (6, 3, 18),
     (9, 3, 22),
     (16, 3, 24),
@@ -18,7 +18,7 @@ LEVELS = (
 
 
 class GraphColouring:
-    """Colour a graph so that no edge joins two nodes of one colour: 3 nodes in 2 colours to 64 nodes in 4.
+    """Colour a graph so that no edge joins two nodes of one colour: 2 nodes in 2 colours to 64 nodes in 4.
 
     Edges are added until every node has neighbours in all other colours: no single node of the planted colouring can
     change.
@@ -51,6 +51,8 @@ class GraphColouring:
     def render(self, public):
         edges = ", ".join(f"{first}-{second}" for first, second in public["edges"])
         palette = " ".join(str(colour) for colour in public["palette"])
+        if public["nodes"] == 2:
+            return f"Give nodes 1 and 2 different colours. Colours: {palette}."
         return (
             f"Graph with nodes 1 to {public['nodes']} and edges {edges}.\n"
             f"Colours: {palette}. The two nodes of an edge must have different colours.\n"

@@ -4,15 +4,15 @@ import itertools
 import re
 
 # By level: towns, one-way roads besides the planted path.
-LEVELS = ((3, 0), (4, 1), (5, 3), (7, 7), (11, 17), (15, 25), (21, 36), (30, 54), (42, 78), (60, 114))
+LEVELS = ((2, 0), (3, 0), (5, 3), (7, 7), (11, 17), (15, 25), (21, 36), (30, 54), (42, 78), (60, 114))
 
 
 class HamiltonianPath:
-    """Visit every town exactly once over one-way roads: three towns in a row at level 0, 60 towns at level 9."""
+    """Visit every town exactly once over one-way roads: two towns at level 0, 60 towns at level 9."""
 
     family = "certificate"
     answer_type = "ints"
-    answer_format = "the towns in the order of the visit, separated by spaces"
+    answer_format = "the numbers of the towns in order, separated by spaces"
     max_level = 9
 
     def generate(self, rng, level):
@@ -22,11 +22,17 @@ class HamiltonianPath:
         while len(roads) < count - 1 + decoys:
             source, target = rng.sample(towns, 2)
             roads.add((source, target))
+        if decoys == 0:
+            return {"towns": sorted(towns), "roads": [list(road) for road in itertools.pairwise(towns)]}, {"path": towns}
         shown = [list(road) for road in sorted(roads)]
         rng.shuffle(shown)
         return {"towns": sorted(towns), "roads": shown}, {"path": towns}
 
     def render(self, public):
+        if len(public["towns"]) <= 3:
+            path = [public["roads"][0][0], *(target for _, target in public["roads"])]
+            along, shown = " to ".join(map(str, path)), " ".join(map(str, path))
+            return f"A road goes from {along}. Road: {shown}\nWrite the numbers in the order of the road."
         towns = " ".join(str(town) for town in public["towns"])
         roads = ", ".join(f"{source}->{target}" for source, target in public["roads"])
         return (

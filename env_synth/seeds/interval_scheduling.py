@@ -6,7 +6,7 @@ import re
 # By level: jobs, last time, longest job, largest pay, jobs that may be taken (0: any number).
 LEVELS = (
     (2, 9, 5, 9, 0),
-    (3, 12, 5, 9, 0),
+    (2, 9, 5, 9, 0),
     (4, 20, 6, 99, 0),
     (7, 40, 10, 99, 2),
     (12, 60, 12, 99, 3),
@@ -32,7 +32,7 @@ def most_pay(jobs, limit):
 
 
 class IntervalScheduling:
-    """Most pay from jobs that must not overlap: two jobs at level 0, 150 jobs, 15 to 20 of them, at level 9."""
+    """Most pay from jobs that must not overlap: one of two jobs at level 0, 150 jobs, 15 to 20 of them, at level 9."""
 
     family = "compute"
     answer_type = "int"
@@ -46,11 +46,19 @@ class IntervalScheduling:
             start = rng.randint(0, last - longest)
             pay = rng.randint(1 + largest // 10, largest)
             jobs.append([start, start + rng.randint(1 + longest // 3, longest), pay])
+        if level == 0:  # both at one time
+            jobs[1][:2] = jobs[0][:2]
         if not limit:
             return {"jobs": jobs}, {}
         return {"jobs": jobs, "limit": limit + rng.randint(0, limit // 3)}, {}
 
     def render(self, public):
+        first, *_, second = public["jobs"]
+        if len(public["jobs"]) == 2 and first[:2] == second[:2]:
+            return (
+                f"Two jobs from {first[0]} to {first[1]} overlap, so only one can be taken. "
+                f"One pays {first[2]}, the other pays {second[2]}.\nWhat is the highest pay?"
+            )
         jobs = "\n".join(f"{start} to {end}: pays {pay}" for start, end, pay in public["jobs"])
         limit = f"Take at most {public['limit']} jobs. " if "limit" in public else ""
         return (

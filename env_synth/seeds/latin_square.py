@@ -2,7 +2,7 @@
 
 import re
 
-LEVELS = ((3, 1), (3, 2), (4, 5), (5, 10), (6, 20), (7, 26), (9, 38), (11, 54), (13, 74), (16, 110))  # order, blanks
+LEVELS = ((2, 1), (3, 1), (4, 5), (5, 10), (6, 20), (7, 26), (9, 38), (11, 54), (13, 74), (16, 110))  # order, blanks
 
 
 def match_row(rng, allowed):
@@ -24,7 +24,7 @@ def match_row(rng, allowed):
 
 
 class LatinSquare:
-    """Fill the blanks of a Latin square: order 3 with one blank at level 0, order 16 with 110 blanks at level 9."""
+    """Fill the blanks of a Latin square: order 2 with one blank at level 0, order 16 with 110 blanks at level 9."""
 
     family = "certificate"
     answer_type = "ints"
@@ -48,6 +48,12 @@ class LatinSquare:
 
     def render(self, public):
         rows = "\n".join(" ".join(str(value or "_") for value in row) for row in public["rows"])
+        if sum(row.count(0) for row in public["rows"]) == 1:
+            numbers = ", ".join(str(number) for number in public["numbers"][:-1])
+            return (
+                f"{rows}\nEach row and each column must hold {numbers} and {public['numbers'][-1]} once.\n"
+                "Which number goes in place of _?"
+            )
         numbers = " ".join(str(number) for number in public["numbers"])
         return (
             f"{rows}\nEach row and each column must hold each of the numbers {numbers} once.\n"

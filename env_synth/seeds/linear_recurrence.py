@@ -5,7 +5,7 @@ import re
 # By level: terms looked back at, index asked for, largest modulus (0: none, and each term only adds a constant).
 LEVELS = (
     (1, 2, 0),
-    (1, 4, 0),
+    (1, 3, 0),
     (1, 4, 99),
     (2, 7, 99),
     (2, 14, 199),
@@ -37,8 +37,8 @@ class LinearRecurrence:
     def generate(self, rng, level):
         order, index, largest = LEVELS[level]
         if not largest:
-            public = {"start": [rng.randint(1, 19)], "coefficients": [1], "constant": rng.randint(1, 9)}
-            return {**public, "index": index if level == 0 else rng.randint(3, index), "modulus": 0}, {}
+            public = {"start": [rng.randint(1, 9)], "coefficients": [1], "constant": rng.randint(1, 9)}
+            return {**public, "index": index, "modulus": 0}, {}
         public = {
             "start": [rng.randint(1, 9) for _ in range(order)],
             "coefficients": [rng.randint(2, 9) for _ in range(order)],
@@ -51,10 +51,9 @@ class LinearRecurrence:
     def render(self, public):
         start, modulus, index = public["start"], public["modulus"], public["index"]
         if not modulus and public["coefficients"] == [1]:
-            return (
-                f"Number 1 is {start[0]}. Each next number is the one before plus {public['constant']}.\n"
-                f"What is number {index}?"
-            )
+            step = public["constant"]
+            total = " + ".join(str(value) for value in [start[0], *[step] * (index - 1)])
+            return f"Number 1 is {start[0]}. Each next number is {step} more.\nWhat is {total}, number {index}?"
         shown = ", ".join(f"x({place}) = {value}" for place, value in enumerate(start, 1))
         terms = [f"{factor}*x(n-{back})" for back, factor in enumerate(public["coefficients"], 1)]
         terms.append(str(public["constant"]))

@@ -50,7 +50,7 @@ class RegisterMachine:
 
     def generate(self, rng, level):
         count, lines, steps, largest = LEVELS[level]
-        names = "ABCDEF"[:count] if count > 1 else rng.choice("ABCDEF")
+        names = "ABCDEF"[:count]
         start = {name: rng.randint(1, 9) for name in names}
         program = []
         for number in range(lines):
@@ -76,6 +76,9 @@ class RegisterMachine:
                 lines.append(f"{target} = {target} {operator} {operand}")
         start = ", ".join(f"{name} = {value}" for name, value in public["start"].items())
         total = " + ".join(public["start"])
+        if len(public["start"]) == 1 and "modulus" not in public:
+            added = " ".join(f"Add {operand}." for _, _, operand in public["program"])
+            return f"Start with {public['start']['A']}. {added} What is the result?"
         if "modulus" not in public:
             return f"At the start {start}. Then:\n" + "\n".join(lines) + f"\nWhat is {total} at the end?"
         modulus = public["modulus"]

@@ -2,7 +2,7 @@
 
 import re
 
-SIZES = (3, 4, 6, 10, 18, 22, 28, 36, 46, 60)  # by level: how many numbers are shown
+SIZES = (2, 3, 6, 10, 18, 22, 28, 36, 46, 60)  # by level: how many numbers are shown
 
 
 class SubsetSum:
@@ -18,17 +18,18 @@ class SubsetSum:
 
     def generate(self, rng, level):
         size = SIZES[level]
+        if level == 0:  # no number is twice another, so that nobody needs to be told to take each once
+            numbers = rng.sample(range(10, 20), size)
+            chosen = rng.choice(numbers)
+            return {"numbers": numbers, "target": chosen}, {"chosen": [chosen]}
         numbers = rng.sample(range(1, 2**size + 2), size)
         chosen = rng.sample(numbers, rng.randint((size + 1) // 2, size // 2 + 1))
         return {"numbers": numbers, "target": sum(chosen)}, {"chosen": chosen}
 
     def render(self, public):
         shown = " ".join(str(number) for number in public["numbers"])
-        return (
-            f"Numbers: {shown}\n"
-            "Use each number at most once, in any order.\n"
-            f"Which of these numbers add up to {public['target']}?"
-        )
+        rule = "Use each number at most once, in any order.\n" if len(public["numbers"]) > 2 else ""
+        return f"Numbers: {shown}\n{rule}Which of these numbers add up to {public['target']}?"
 
     def reference(self, public, private):
         return " ".join(str(number) for number in private["chosen"])

@@ -27,7 +27,7 @@ def lowest_cost(roads, start, goal, tolls):
 
 
 class TollShortestPath:
-    """Cheapest route over one-way roads with a limit on toll roads: two roads in a row at level 0, 64 towns at level 9.
+    """Cheapest route over one-way roads with a limit on toll roads: two roads at level 0, 64 towns at level 9.
 
     A chain of toll-free roads visits every town, so that a route always exists.
     """
@@ -41,10 +41,10 @@ class TollShortestPath:
         count = TOWNS[level]
         if level < 2:
             towns = rng.sample("ABCDEFGH", 3)
-            roads = [[*towns[:2], rng.randint(1, 9), 0], [*towns[1:], rng.randint(1, 9), 0]]
+            first, second, direct = *rng.sample(range(1, 10), 2), rng.randint(2, 18)
+            roads = [[towns[0], towns[2], first, 0], [towns[0], towns[2], second, 0]]
             if level == 1:
-                roads.append([towns[0], towns[2], rng.randint(2, 18), 0])
-                rng.shuffle(roads)
+                roads = [[towns[0], towns[2], direct, 0], [*towns[:2], first, 0], [*towns[1:], second, 0]]
             return {"roads": roads, "start": towns[0], "goal": towns[2], "tolls": 0}, {}
         low, high = (11, 99) if level < 6 else (101, 999)
         towns = rng.sample(range(1, count + 1), count)
@@ -61,9 +61,18 @@ class TollShortestPath:
 
     def render(self, public):
         start, goal = public["start"], public["goal"]
+        if len(public["roads"]) == 2:
+            first, second = (road[2] for road in public["roads"])
+            return (
+                f"One road from {start} to {goal} costs {first}, the other costs {second}.\n"
+                f"What is the lowest cost from {start} to {goal}?"
+            )
         if public["tolls"] == 0:
-            roads = "\n".join(f"From {road[0]} to {road[1]} costs {road[2]}." for road in public["roads"])
-            return f"One-way roads:\n{roads}\nWhat is the lowest cost to get from {start} to {goal}?"
+            (_, _, direct, _), (_, over, first, _), (_, _, second, _) = public["roads"]
+            return (
+                f"From {start} to {goal} costs {direct}. The way over {over} costs {first} + {second}.\n"
+                f"What is the lowest cost from {start} to {goal}?"
+            )
         roads = ", ".join(f"{road[0]}->{road[1]} {road[2]}{'*' if road[3] else ''}" for road in public["roads"])
         return (
             f"One-way roads between towns, each with its cost; * marks a toll road:\n{roads}\n"

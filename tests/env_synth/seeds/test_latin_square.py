@@ -8,7 +8,7 @@ def read(prompt):
 
 
 def numbers_of(prompt):
-    return [int(number) for number in re.search(r"the numbers ([\d ]+) once", prompt).group(1).split()]
+    return [int(number) for number in re.findall(r"\d+", re.search(r"must hold (.+) once", prompt).group(1))]
 
 
 def completions(rows, numbers):

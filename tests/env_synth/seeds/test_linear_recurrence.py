@@ -22,9 +22,10 @@ def term_by_matrix_power(start, coefficients, constant, index, modulus):
 
 
 def read(prompt):
-    simple = re.fullmatch(r"Number 1 is (\d+)\. .* plus (\d+)\.\nWhat is number (\d+)\?", prompt)
+    simple = re.fullmatch(r"Number 1 is (\d+)\. .* (\d+) more\.\nWhat is ([\d +]+), number (\d+)\?", prompt)
     if simple:
-        start, constant, index = map(int, simple.groups())
+        start, constant, index = map(int, simple.group(1, 2, 4))
+        assert simple.group(3) == " + ".join(map(str, [start, *[constant] * (index - 1)]))
         return [start], [1], constant, index, 10**9
     start = [int(value) for value in re.findall(r"x\(\d+\) = (\d+)", prompt)]
     coefficients = [int(value) for value in re.findall(r"(\d+)\*x\(n-\d+\)", prompt)]

@@ -19,7 +19,14 @@ def cheapest_simple_route(roads, start, goal, tolls):
 
 def read(prompt):
     if "costs" in prompt.split("What")[0]:
-        roads = [(a, b, int(c), 0) for a, b, c in re.findall(r"From (\w+) to (\w+) costs (\d+)", prompt)]
+        start, goal, cost = re.search(r"rom (\w) to (\w) costs (\d+)", prompt).groups()
+        parallel = re.search(r"the other costs (\d+)", prompt)
+        if parallel:
+            second = [(start, goal, int(parallel.group(1)), 0)]
+        else:
+            over, on, last = re.search(r"over (\w) costs (\d+) \+ (\d+)", prompt).groups()
+            second = [(start, over, int(on), 0), (over, goal, int(last), 0)]
+        roads = [(start, goal, int(cost), 0), *second]
         tolls = 0
     else:
         found = re.findall(r"(\d+)->(\d+) (\d+)(\*?)", prompt)
