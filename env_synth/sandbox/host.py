@@ -237,8 +237,7 @@ class Worker:
         return reply
 
     def _count_cpu(self) -> float:
-        if not self._process.forked:
-            self._zygote.pump()
+        self._zygote.wait_forked(self._process)  # a quick worker can answer before the zygote has told its pid
         now = self._process.cpu_clock()
         self.cpu_s = now - self._cpu_before
         self._cpu_before = now

@@ -315,7 +315,10 @@ def canary(tmp_path_factory):
     del os.environ["EVOENV_CANARY"]
 
 
-@pytest.fixture(scope="module", params=TIERS, ids=list(TIERS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name == "tier1-bare" else []) for name in TIERS],
+)
 def contained(request, canary):
     """A sandbox of one tier with a sibling worker; at the end nobody is left and no descriptor has leaked."""
     descriptors = len(os.listdir("/proc/self/fd"))
