@@ -1,22 +1,25 @@
-"""SmolLM2-135M on the ten seed environments with its own composites and proposals, on two CPU cores.
+"""SmolLM2-135M learns the easy levels of the ten seed environments on two CPU cores: the learning curve.
 
 Command: .venv/bin/python -m evo_jax.train --config=configs/smollm2_cpu.py --config.run_dir=runs/smollm2
+Control: the same with --config.data.rewards=random, which must not learn.
 """
 
 from evo_jax.config import Config
 
 
 def get_config() -> Config:
-    """Fixed seeds only: what is measured is whether the policy learns from verified rewards."""
-    config = Config(run_dir="runs/smollm2", steps=40)
+    """Fixed environments: what is measured is whether verified rewards teach. Replies are one sentence or one line."""
+    config = Config(run_dir="runs/smollm2", steps=32)
     config.env_synth.scoring.extraction_rule = "tag_or_last_value"
+    config.data.levels = (0, 1)
     config.rollout.prompts_per_step = 20
     config.rollout.group_size = 8
     config.rollout.max_completion_tokens = 16
+    config.rollout.stop = ("\n", ".")
     config.optimizer.learning_rate = 3e-5
     config.evolve.enabled = False
-    config.evolve.round_steps = 4
-    config.checkpoint.every_steps = 10
+    config.evolve.round_steps = 8
+    config.checkpoint.every_steps = 16
     config.evaluation.prompts_per_environment = 8
     config.evaluation.samples_per_prompt = 8
     return config
