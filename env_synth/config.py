@@ -75,12 +75,15 @@ class AdmissionConfig:
     max_certificate_mutation_accepted_fraction: float = 0.10
     attacker_instances: int = 64
     max_attacker_success: float = 0.15
+    min_steps_per_token: float = 2.0  # interpreter steps of a compute reference: fewer is reading, not computing
+    search_verify_calls: int = 2000  # answers that a blind search may try on one instance
+    max_search_success: float = 0.10  # share of instances that it may solve at the middle level
     min_work_correlation: float = 0.3  # Spearman's, of work or size with the level: clearly rising, noise allowed
 
     def validate(self) -> None:
         """Raises SettingError for fractions outside [0, 1] and counts below 1."""
         for name, value in vars(self).items():
-            if name.endswith("_fraction") or name in ("containment_limit", "max_attacker_success"):
+            if name.endswith("_fraction") or name in ("containment_limit", "max_attacker_success", "max_search_success"):
                 _require(0.0 <= value <= 1.0, f"admission.{name} must be in [0, 1], got {value}")
             elif isinstance(value, int):
                 _require(value >= 1, f"admission.{name} must be at least 1, got {value}")

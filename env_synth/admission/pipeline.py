@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import lru_cache
 
-from env_synth.admission import attackers, copies, deterministic, difficulty, diverse, execute, scorer, static
+from env_synth.admission import asymmetry, attackers, copies, deterministic, difficulty, diverse, execute, scorer, static
 from env_synth.admission.candidate import Candidate, Context
 from env_synth.admission.records import AdmissionReport, Outcome, StageResult, report_of
 from env_synth.config import AdmissionConfig, SandboxConfig
@@ -31,6 +31,7 @@ STAGES: tuple[tuple[str, Check], ...] = (
     ("S4", scorer.check),
     ("S5", attackers.check),
     ("S6", difficulty.check),
+    ("S7", asymmetry.check),
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from env_synth.contract import AnswerType, EnvironmentInfo, Family
 from env_synth.errors import ContractError
 
-STAGE_NAMES: tuple[str, ...] = ("S0", "N1", "S1", "S2", "S3", "S4", "S5", "S6")
+STAGE_NAMES: tuple[str, ...] = ("S0", "N1", "S1", "S2", "S3", "S4", "S5", "S6", "S7")
 
 
 class Outcome(StrEnum):
