@@ -21,7 +21,7 @@ from env_synth.errors import SandboxError
 from env_synth.sandbox.lockdown import Layers
 from env_synth.sandbox.zygote import EVENT
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 300.0  # wall clock: a starved machine is slow, not wrong
 END_TIMEOUT_S = 10.0
 HANG_UP_S = 0.2  # from a dying process's last socket being closed until its status is known; memory is freed before
 _ROOT = str(Path(__file__).resolve().parents[2])
