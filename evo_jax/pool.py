@@ -37,7 +37,7 @@ class EnvironmentPool:
     @property
     def state(self) -> dict[str, Any]:
         """Minting cursors and failure counts, as JSON."""
-        return {"next_index": self._next_index, "scores": self._scores}
+        return {"next_index": dict(self._next_index), "scores": {k: list(v) for k, v in self._scores.items()}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up `state` as the property gave it."""

@@ -1,0 +1,161 @@
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from env_synth.admission.records import STAGE_NAMES, AdmissionReport
+from env_synth.config import SandboxConfig
+from env_synth.contract import Proposal
+from env_synth.registry import Registry
+from env_synth.sandbox.host import Sandbox
+from env_synth.seeds import seed_sources
+from evo_jax.config import Config
+from evo_jax.evolve import Evolution, proposal_reward
+from evo_jax.policy.loading import load_policy
+from evo_jax.rollouts.protocol import Completion, RolloutRequest
+
+SEEDS = ("grid_paths", "linear_recurrence", "subset_sum")
+
+NEW_ENVIRONMENT = '''
+class DigitProduct:
+    """Last three digits of the product of all digits, each raised by one."""
+
+    family = "compute"
+    answer_type = "int"
+    answer_format = "one integer"
+    max_level = 5
+
+    def generate(self, rng, level):
+        return {"digits": [rng.randint(0, 9) for _ in range(2 + 2 * level)]}, {}
+
+    def render(self, public):
+        shown = " ".join(str(digit) for digit in public["digits"])
+        return f"Digits: {shown}\\nAdd one to every digit, multiply all results, and give the product modulo 997."
+
+    def reference(self, public, private):
+        product = 1
+        for digit in public["digits"]:
+            product = product * (digit + 1) % 997
+        return str(product)
+
+    def verify(self, public, answer, reference):
+        text = answer.strip()
+        return 1.0 if text.isdecimal() and len(text) < 10 and int(text) == int(reference) else 0.0
+'''
+
+
+class ScriptedEngine:
+    """A double of a rollout engine: it answers every request with the texts it was given."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    def generate(self, requests: Sequence[RolloutRequest], on_progress: object = None) -> list[list[Completion]]:
+        made = [Completion(np.array([5], np.int32), np.array([-0.1], np.float32), text, "stop", 0) for text in self._texts]
+        return [made for _ in requests]
+
+
+def fenced(source: str) -> str:
+    return f"Here it is:\n```python\n{source}\n```"
+
+
+@pytest.fixture
+def config() -> Config:
+    config = Config()
+    config.data.seeds = SEEDS
+    config.evolve.proposal_group_size = 5
+    config.evolve.composites_per_round = 2
+    return config
+
+
+@pytest.fixture
+def parts(config: Config, tiny_policy_path: Path, tmp_path: Path) -> Iterator[tuple[Evolution, Registry]]:
+    with Registry.open(tmp_path / "registry") as registry, Sandbox(SandboxConfig()) as sandbox:
+        for name in SEEDS:
+            registry.admit(Proposal(seed_sources()[name], "seed", operator=name), step=0)
+        evolution = Evolution(config, load_policy(tiny_policy_path).tokenizer, registry, sandbox)
+        yield evolution, registry
+        evolution.close()
+
+
+def scripted() -> ScriptedEngine:
+    renamed = seed_sources()["grid_paths"].replace("GridPaths", "WalkCount")
+    broken = NEW_ENVIRONMENT.replace("return str(product)", "return str(product // 0)")
+    return ScriptedEngine(
+        [fenced(NEW_ENVIRONMENT), "I cannot do that.", fenced(renamed), fenced("import os\n"), fenced(broken)]
+    )
+
+
+def test_a_round_admits_what_is_good_refuses_the_rest_and_rewards_by_stage(parts: tuple[Evolution, Registry]) -> None:
+    evolution, registry = parts
+    assert evolution.conclude(0) is None
+    evolution.ask(0, scripted())
+    outcome = evolution.conclude(2)
+    assert outcome is not None
+    assert outcome.scored is not None
+    good, unreadable, copy, banned, raising = outcome.scored.rewards.tolist()
+    assert good == 1.0
+    assert unreadable == copy == banned == 0.0
+    assert 0.0 < raising <= 0.2
+    assert outcome.scored.valid.all()
+    assert outcome.metrics["proposals/asked"] == 5
+    assert outcome.metrics["proposals/admitted"] == 1
+    assert outcome.metrics["proposals/refused/N1"] == outcome.metrics["proposals/refused/no_code_block"] == 1
+    assert outcome.metrics["composites/tried"] == outcome.metrics["composites/admitted"] == 2
+    admitted = registry.environments(status="active")
+    assert [record.origin for record in admitted] == ["seed"] * 3 + ["proposal"] + ["composite"] * 2
+    assert admitted[3].parents[0] in {record.environment_id for record in admitted[:3]}
+    assert len(registry.refused()) == 3
+    assert all(registry.report(record.environment_id) for record in registry.refused())
+
+
+def test_the_same_source_twice_is_no_second_environment(parts: tuple[Evolution, Registry]) -> None:
+    evolution, registry = parts
+    engine = ScriptedEngine([fenced(NEW_ENVIRONMENT)] * 5)
+    evolution.ask(0, engine)
+    first = evolution.conclude(2)
+    evolution.ask(2, engine)
+    second = evolution.conclude(4)
+    assert first is not None
+    assert second is not None
+    assert first.scored is not None
+    assert second.scored is not None
+    assert first.scored.rewards.tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert second.scored.rewards.tolist() == [0.0] * 5
+    assert [record.origin for record in registry.environments()].count("proposal") == 1
+
+
+def test_a_round_under_way_is_taken_up_again_with_the_same_verdicts(
+    parts: tuple[Evolution, Registry], config: Config, tiny_policy_path: Path, tmp_path: Path
+) -> None:
+    evolution, registry = parts
+    evolution.ask(0, scripted())
+    state = evolution.state
+    sequence = registry.sequence
+    outcome = evolution.conclude(2)
+    registry.rewind(sequence)
+    with Sandbox(SandboxConfig()) as sandbox:
+        resumed = Evolution(config, load_policy(tiny_policy_path).tokenizer, registry, sandbox)
+        resumed.restore(state)
+        again = resumed.conclude(2)
+        resumed.close()
+    assert outcome is not None
+    assert again is not None
+    assert again.metrics == outcome.metrics
+    assert again.scored is not None
+    assert outcome.scored is not None
+    np.testing.assert_array_equal(again.scored.rewards, outcome.scored.rewards)
+    assert again.scored.rollouts.prompts == outcome.scored.rollouts.prompts
+
+
+def test_rewards_by_hand() -> None:
+    def report(refused_at: str) -> AdmissionReport:
+        return AdmissionReport("x", not refused_at, refused_at, "reason" if refused_at else "", ())
+
+    assert proposal_reward(report("")) == 1.0
+    assert proposal_reward(report("N1")) == 0.0
+    assert proposal_reward(report("S0")) == 0.0
+    late = [proposal_reward(report(stage)) for stage in STAGE_NAMES if stage not in ("S0", "N1")]
+    assert late == sorted(late)
+    assert 0.0 < late[0] < late[-1] < 0.2

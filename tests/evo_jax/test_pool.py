@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from env_synth.config import SandboxConfig
+from env_synth.contract import AnswerType, EnvironmentInfo, Family, Proposal, Split
+from env_synth.registry import EnvironmentRecord, Registry, Status
+from env_synth.sandbox.host import Sandbox
+from evo_jax.config import Config, ConfigError
+from evo_jax.pool import EnvironmentPool, sampling_weights
+
+FAILING = '''
+class Failing:
+    """Fails on every seed."""
+
+    family = "compute"
+    answer_type = "int"
+    answer_format = "one integer"
+    max_level = 4
+
+    def generate(self, rng, level):
+        return {"n": 1 // 0}, {}
+
+    def render(self, public):
+        return ""
+
+    def reference(self, public, private):
+        return ""
+
+    def verify(self, public, answer, reference):
+        return 0.0
+'''
+
+
+def record(name: str, origin: str) -> EnvironmentRecord:
+    info = EnvironmentInfo("Name", Family.COMPUTE, AnswerType.INT, "one integer", 4)
+    return EnvironmentRecord(name, "", origin, (), "", Status.ACTIVE, 0, info, 0)
+
+
+def test_weights_by_hand() -> None:
+    active = [record("seed", "seed"), *(record(f"made{i}", "proposal") for i in range(9))]
+    assert sampling_weights(active, 0.0)["seed"] == pytest.approx(0.1)
+    weights = sampling_weights(active, 0.2)
+    assert weights["seed"] == pytest.approx(0.2)
+    assert weights["made3"] == pytest.approx(0.8 / 9)
+    assert sampling_weights(active[:1], 0.2) == {"seed": 1.0}
+    assert sampling_weights(active[1:3], 0.2) == {"made0": 0.5, "made1": 0.5}
+
+
+@given(st.integers(0, 12), st.integers(0, 60), st.floats(0, 1))
+def test_weights_sum_to_one_and_seeds_keep_their_floor(seeds: int, others: int, floor: float) -> None:
+    if not seeds + others:
+        return
+    active = [record(f"s{i}", "seed") for i in range(seeds)] + [record(f"o{i}", "composite") for i in range(others)]
+    weights = sampling_weights(active, floor)
+    assert sum(weights.values()) == pytest.approx(1.0)
+    if seeds:
+        assert sum(weights[f"s{i}"] for i in range(seeds)) >= floor - 1e-9
+
+
+@pytest.fixture
+def config() -> Config:
+    config = Config()
+    config.data.seeds = ("grid_paths", "subset_sum")
+    config.data.levels = (0, 2)
+    config.rollout.prompts_per_step = 4
+    config.evaluation.prompts_per_environment = 2
+    return config
+
+
+def test_snapshots_hold_fresh_instances_and_the_same_held_out_ones(config: Config, tmp_path: Path) -> None:
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
+        pool.add_seeds()
+        first = pool.make_snapshot(1, 0, None)
+        state = pool.state
+        second = pool.make_snapshot(2, 2, first)
+        seed = registry.environments()[0].environment_id
+        for snapshot in (first, second):
+            assert sum(entry.weight for entry in snapshot.environments) == pytest.approx(1.0)
+            assert {entry.level for entry in snapshot.environments} == {0, 2}
+        trained = [
+            {s.instance(seed, Split.TRAIN, 2, i).instance_id for i in range(s.count(seed, Split.TRAIN, 2))}
+            for s in (first, second)
+        ]
+        assert trained[0].isdisjoint(trained[1])
+        held_out = [[s.instance(seed, Split.HELD_OUT, 2, i) for i in range(2)] for s in (first, second)]
+        assert held_out[0] == held_out[1]
+        # A resumed run makes the same snapshot again from the state in the checkpoint.
+        manifest = (second.directory / "manifest.json").read_bytes()
+        again = EnvironmentPool(config, registry, sandbox, tmp_path)
+        again.restore(state)
+        assert (again.make_snapshot(2, 2, first).directory / "manifest.json").read_bytes() == manifest
+
+
+def test_an_environment_that_cannot_make_instances_is_quarantined_and_the_rest_goes_on(config: Config, tmp_path: Path) -> None:
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
+        pool.add_seeds()
+        broken = registry.admit(Proposal(FAILING, "proposal"), step=0).environment_id
+        snapshot = pool.make_snapshot(1, 0, None)
+        assert broken not in {entry.environment_id for entry in snapshot.environments}
+        assert [r.environment_id for r in registry.environments(status="quarantined")] == [broken]
+
+
+def test_failures_quarantine_and_age_retires_but_never_a_seed(config: Config, tmp_path: Path) -> None:
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
+        pool.add_seeds()
+        old = registry.admit(Proposal(FAILING, "proposal"), step=0).environment_id
+        failing, healthy = (r.environment_id for r in registry.environments(status="active")[:2])
+        pool.note_scores(failing, failed=2, total=100)
+        pool.note_scores(healthy, failed=1, total=100)
+        pool.rotate(config.evolve.max_age_steps)
+        assert [r.environment_id for r in registry.environments(status="quarantined")] == [failing]
+        assert [r.environment_id for r in registry.environments(status="retired")] == [old]
+        assert [r.environment_id for r in pool.active()] == [healthy]
+
+
+def test_an_unknown_seed_is_named(config: Config, tmp_path: Path) -> None:
+    config.data.seeds = ("grid_path",)
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
+        with pytest.raises(ConfigError, match="grid_path"):
+            pool.add_seeds()
