@@ -31,7 +31,10 @@ $(MODEL): | $(VENV)/.installed
 model: $(MODEL)
 
 quickstart: setup model
-	$(PY) -m evo_jax.train --config=configs/quickstart.py --config.run_dir=$(RUN_DIR)
+	@run=$(RUN_DIR) && \
+	$(PY) -m evo_jax.train --config=configs/quickstart.py --config.run_dir=$$run && \
+	$(PY) -m evo_jax.export --run_dir=$$run && \
+	echo "open $$run/report.html"
 
 test: setup model
 	$(PY) -m pytest -q

@@ -1,4 +1,4 @@
-"""The whole ring on a laptop: SmolLM2-135M, ten seed environments, composites, its own proposals.
+"""The whole ring on a laptop: SmolLM2-135M, ten seed environments, composites, and its own proposals tried.
 
 Command: make quickstart
 """
@@ -10,9 +10,13 @@ def get_config() -> Config:
     """A few steps, so that every part of the ring turns at least twice."""
     config = Config(run_dir="runs/quickstart", steps=4)
     config.env_synth.scoring.extraction_rule = "tag_or_last_value"
-    config.rollout.prompts_per_step = 16
+    config.rollout.prompts_per_step = 12
     config.rollout.group_size = 8
-    config.rollout.max_completion_tokens = 32
+    config.rollout.max_completion_tokens = 16
+    config.rollout.stop = ("\n", ".")
     config.evolve.round_steps = 2
+    config.evolve.max_proposal_tokens = 256
     config.checkpoint.every_steps = 4
+    config.evaluation.prompts_per_environment = 4
+    config.evaluation.samples_per_prompt = 4
     return config
