@@ -28,6 +28,7 @@ from evo_jax.learner import Learner, TrainState
 from evo_jax.memory import memory_estimate_mib, parameter_count
 from evo_jax.metrics import MetricsWriter, MetricValue, StepLog, reduce_metrics
 from evo_jax.policy.loading import Policy, load_policy, read_model_config, resolve_dtype
+from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.pool import EnvironmentPool
 from evo_jax.records import ScoredBatch
 from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
@@ -47,7 +48,7 @@ class Ring:
     step: int
     is_new: bool
     train_state: TrainState
-    policy: Policy
+    tokenizer: Tokenizer
     reference_params: nnx.State | None
     learner: Learner
     engine: RolloutEngine
@@ -81,7 +82,7 @@ class Ring:
     @property
     def pad_token_id(self) -> int:
         """Fills the ends of padded rows; never scored."""
-        return self.policy.tokenizer.pad_token_id
+        return self.tokenizer.pad_token_id
 
     def next_snapshot(self) -> None:
         """Rotates the pool and deals from a fresh snapshot from now on."""
@@ -174,6 +175,9 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, checkpoint.progress if checkpoint else None)
 
         engine = build_engine(config, policy)
+        tokenizer, reference_params = policy.tokenizer, params if config.objective.kl_weight else None
+        # The learner and the engine have copies: the loaded weights would only take up memory for the whole run.
+        del policy, params
         stack.callback(engine.close)
         engine.load_weights(train_state.params, step)
         resume_step = checkpoint.step if checkpoint is not None else BEFORE_EVERYTHING if resume else None
@@ -186,8 +190,8 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             step=step,
             is_new=checkpoint is None,
             train_state=train_state,
-            policy=policy,
-            reference_params=params if config.objective.kl_weight else None,
+            tokenizer=tokenizer,
+            reference_params=reference_params,
             learner=learner,
             engine=engine,
             registry=registry,
@@ -197,9 +201,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             loader=loader,
             snapshot=snapshot,
             held_out=_held_out_of_seeds(pool.open_snapshot(1)),
-            prompt_format=PromptFormat(
-                policy.tokenizer, config.env_synth.scoring.extraction_rule, config.rollout.max_prompt_tokens
-            ),
+            prompt_format=PromptFormat(tokenizer, config.env_synth.scoring.extraction_rule, config.rollout.max_prompt_tokens),
             checkpoints=checkpoints,
             metrics=stack.enter_context(MetricsWriter(directory, resume_step=resume_step, tensorboard=True)),
             evaluations=logs[0],
