@@ -2,8 +2,8 @@
 
 Command: python -m benchmarks.admission [--batch=200] [--workers=2]. Prints one table and writes results/admission.json. The
 batch is the seeds and the clean corpus over and over with their names changed (so that none is answered from a cache),
-judged on `workers` threads; CPU seconds are those of the environment's calls and of the stage's own thread. Targets: median of at most
-2 CPU seconds a candidate, 8 at most, at least one candidate a second on two cores.
+judged on `workers` threads; CPU seconds are those of the environment's calls and of the stage's own thread. Targets: a
+median of at most 2 CPU seconds a candidate, 8 at most, at least one candidate a second on two cores.
 """
 
 from __future__ import annotations
