@@ -7,6 +7,7 @@ twice the LM head on CPU). Left out: repetition penalties, minimum probabilities
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -55,16 +56,14 @@ def sample_tokens(
     if padding:
         scaled = jnp.pad(scaled, ((0, padding), (0, 0)), constant_values=_MASKED)
     blocks = scaled.reshape(-1, BLOCK_TOKENS, slots)
+    # Exponentials are relative to their block's own top, so that one sweep over the logits yields both.
     tops = blocks.max(axis=1)
     top = tops.max(axis=0)
-    sums = jnp.exp(blocks - top).sum(axis=1)
-    kept = blocks
+    sums = _block_sums(blocks, tops, top)
+    kept, kept_sums = blocks, sums
     if truncated:
-        floor = _floor(jnp.exp(scaled - top), controls)
-        kept = jnp.where(jnp.exp(blocks - top) >= floor, blocks, _MASKED)
-        kept_sums = jnp.exp(kept - top).sum(axis=1)
-    else:
-        kept_sums = sums
+        kept = jnp.where(jnp.exp(blocks - top) >= _floor(jnp.exp(scaled - top), controls), blocks, _MASKED)
+        kept_sums = _block_sums(kept, tops, top)
     slot = jnp.arange(slots)
     block = jnp.where(greedy, jnp.argmax(tops, axis=0), _invert(jnp.cumsum(kept_sums, axis=0), uniforms[0]))
     inside = kept[block, :, slot].T
@@ -72,6 +71,11 @@ def sample_tokens(
     place = jnp.where(greedy, jnp.argmax(inside, axis=0), drawn)
     logprobs = inside[place, slot] - top - jnp.log(sums.sum(axis=0))
     return (block * BLOCK_TOKENS + place).astype(jnp.int32), logprobs
+
+
+def _block_sums(blocks: Float[Array, "N b S"], tops: Float[Array, "N S"], top: Float[Array, " S"]) -> Float[Array, "N S"]:
+    """Sum of exp(logit - top) over each block."""
+    return jnp.exp(blocks - tops[:, None]).sum(axis=1) * jnp.exp(tops - top)
 
 
 def _invert(cumulative: Float[Array, "N S"], uniforms: Float[Array, " S"]) -> Int[Array, " S"]:
@@ -88,11 +92,11 @@ def _floor(weights: Float[Array, "V S"], controls: SamplingControls) -> Float[Ar
     no sort of the vocabulary. Ties with the last weight kept are kept.
     """
 
-    def largest_floor(enough: object) -> Float[Array, " S"]:
+    def largest_floor(enough: Callable[[Array], Array]) -> Float[Array, " S"]:
         def narrow(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bounds
             middle = low + (high - low) // 2
-            good = enough(jax.lax.bitcast_convert_type(middle, jnp.float32))  # type: ignore[operator]
+            good = enough(jax.lax.bitcast_convert_type(middle, jnp.float32))
             return jnp.where(good, middle, low), jnp.where(good, high, middle)
 
         one = jax.lax.bitcast_convert_type(jnp.float32(1.0), jnp.int32)
@@ -102,12 +106,15 @@ def _floor(weights: Float[Array, "V S"], controls: SamplingControls) -> Float[Ar
     def count_reaches_k(floor: Array) -> Bool[Array, " S"]:
         return (weights >= floor).sum(axis=0) >= controls.top_k
 
-    by_count = jnp.where(controls.top_k > 0, largest_floor(count_reaches_k), 0.0)
+    def unless_off(used: Array, enough: Callable[[Array], Array]) -> Float[Array, " S"]:
+        found = jax.lax.cond(used.any(), lambda: largest_floor(enough), lambda: jnp.zeros(weights.shape[1]))
+        return jnp.where(used, found, 0.0)
+
+    by_count = unless_off(jnp.asarray(controls.top_k > 0), count_reaches_k)
     total = jnp.where(weights >= by_count, weights, 0.0).sum(axis=0)
 
     def mass_reaches_p(floor: Array) -> Bool[Array, " S"]:
         floor = jnp.maximum(floor, by_count)
         return jnp.where(weights >= floor, weights, 0.0).sum(axis=0) >= controls.top_p * total
 
-    by_mass = jnp.where(controls.top_p < 1.0, largest_floor(mass_reaches_p), 0.0)
-    return jnp.maximum(by_count, by_mass)
+    return jnp.maximum(by_count, unless_off(jnp.asarray(controls.top_p < 1.0), mass_reaches_p))
