@@ -77,13 +77,9 @@ METRICS: tuple[Metric, ...] = (
     _row("solve_rate", "fraction", "mean", "Valid solver rollouts that verify accepted."),
     _row("solve_rate/*", "fraction", "mean", "The same for one environment."),
     _row("frac_invalid", "fraction", "mean", "Rollouts masked out because environment or host failed.", per_role=True),
-    _row("rollouts/total", "rollouts", "sum", "Rollouts sampled, backfill included.", per_role=True),
-    _row("rollouts/valid", "rollouts", "sum", "Rollouts with a valid score.", per_role=True),
-    _row("rollouts/trained", "rollouts", "sum", "Rollouts whose tokens carry loss.", per_role=True),
     _row("backfilled_prompts", "prompts", "sum", "Extra prompts drawn to replace zero-variance groups."),
     # ---- completions ---------------------------------------------------------------------------------------------------
     _row("completions/mean_length", "tokens", "mean", "Length of a completion, its end token included.", per_role=True),
-    _row("completions/max_length", "tokens", "max", "Longest completion.", per_role=True),
     _row("completions/clipped_ratio", "fraction", "mean", "Completions cut at the token limit.", per_role=True),
     # ---- the update ----------------------------------------------------------------------------------------------------
     _row("loss", "objective", "mean", "Solver mean + objective.proposer_loss_scale * proposer mean."),
@@ -117,7 +113,6 @@ METRICS: tuple[Metric, ...] = (
     _row("environments/proposals", "environments", "last", "Active environments that the policy wrote."),
     _row("environments/retired", "environments", "last", "Environments rotated out or mastered so far."),
     _row("environments/quarantined", "environments", "last", "Environments set aside for failures so far."),
-    _row("environments/seed_sampling_fraction", "fraction", "mean", "Solver prompts that came from a seed."),
     _row("proposals/asked", "proposals", "sum", "Proposals the policy was asked for."),
     _row("proposals/admitted", "proposals", "sum", "Proposals admitted to the registry."),
     _row("proposals/refused/*", "proposals", "sum", "Proposals refused, by the stage that refused them."),
@@ -134,17 +129,14 @@ METRICS: tuple[Metric, ...] = (
     _row("time/update", "s", "sum", "Packing, gradients and optimizer."),
     _row("time/weight_sync", "s", "sum", "Handing the new weights to the rollout engine."),
     _row("time/proposals", "s", "sum", "Sampling proposals."),
-    _row("time/admission", "s", "sum", "Admitting proposals and composites, wherever it ran."),
     _row("time/wait_for_admission", "s", "sum", "The ring standing still until admission was done."),
     _row("time/snapshot", "s", "sum", "Making the next registry snapshot."),
     _row("time/checkpoint", "s", "sum", "Saving state."),
     _row("time/evaluation", "s", "sum", "Evaluating on held-out instances."),
-    _row("time/compile", "s", "sum", "Compiling, contained in the phase that met the new shape."),
     _row("perf/rollout_tokens_per_s", "tokens/s", "mean", "Completion tokens sampled per second of time/rollouts."),
     _row("perf/update_tokens_per_s", "tokens/s", "mean", "Prompt and completion tokens packed per second of time/update."),
     _row("perf/cpu_share", "fraction", "mean", "CPU time used / (wall time * cores allowed): low means a busy machine."),
     _row("memory/peak_mib", "MiB", "max", "Peak resident memory of the process so far."),
-    _row("memory/device_peak_mib", "MiB", "max", "Peak accelerator memory so far, where the device tells."),
 )
 
 _EXACT: dict[str, Metric] = {row.name: row for row in METRICS if not row.name.endswith("/*")}

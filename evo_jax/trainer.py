@@ -6,6 +6,7 @@ building the parts (`assembly.py`), and every decision that belongs to a stage.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from evo_jax.config import Config
 from evo_jax.environments_view import view_environments
 from evo_jax.held_out import evaluate_held_out
 from evo_jax.metrics import MetricValue
-from evo_jax.packing import pack
+from evo_jax.packing import pack, packed_fraction
 from evo_jax.progress import ProgressView
 from evo_jax.records import AdvantageBatch, PromptBatch
 from evo_jax.report.page import write_report
@@ -43,15 +44,15 @@ def run(config: Config, directory: Path, *, resume: bool) -> int:
             first = StepRecord(_Clock(view))
             evaluate(ring, first)
             ring.write_metrics(first.metrics)
-            ring.write_timings(first.clock.timings)
+            ring.write_timings(first.timings)
         while ring.step < config.steps and not stop.received:
             record = train_step(ring, view)
             if _due(ring.step, config.evaluation.every_steps) or ring.step == config.steps:
                 evaluate(ring, record)
-            view.step(ring.step, ring.write_metrics(record.metrics), record.clock.timings)
+            view.step(ring.step, ring.write_metrics(record.metrics), record.timings)
             if _due(ring.step, config.checkpoint.every_steps) or ring.step == config.steps or stop.received:
                 save(ring, record)
-            ring.write_timings(record.clock.timings)
+            ring.write_timings(record.timings)
         if stop.received:
             view.note(f"stopped by {stop.name}: step {ring.step} is saved; go on with --resume")
             return STOPPED_BY_SIGNAL + stop.received
@@ -68,6 +69,25 @@ class StepRecord:
 
     clock: _Clock
     metrics: dict[str, MetricValue] = field(default_factory=dict)
+    sampled_tokens: int = 0
+    packed_tokens: int = 0
+    cpu_start_s: float = field(default_factory=time.process_time)
+    wall_start_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Times by phase, and the rates that follow from them."""
+        times = dict(self.clock.timings)
+        for name, tokens, phase in (
+            ("perf/rollout_tokens_per_s", self.sampled_tokens, "time/rollouts"),
+            ("perf/update_tokens_per_s", self.packed_tokens, "time/update"),
+        ):
+            if tokens:
+                times[name] = tokens / times[phase]
+        cores = len(os.sched_getaffinity(0))
+        wall_s = time.monotonic() - self.wall_start_s
+        times["perf/cpu_share"] = (time.process_time() - self.cpu_start_s) / (wall_s * cores)
+        return times
 
 
 def train_step(ring: Ring, view: ProgressView) -> StepRecord:
@@ -79,6 +99,7 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
         solver = solve(ring, record)
         with record.clock.phase("time/update", "update"):
             batches = pack([*solver, *proposals], ring.config.learner, ring.config.objective)
+            record.packed_tokens = int(packed_fraction(batches)[0])
             ring.train_state, update_metrics = ring.learner.update(ring.train_state, batches, ring.reference_params)
         ring.step += 1
         with record.clock.phase("time/weight_sync", "weight sync"):
@@ -121,6 +142,7 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
         with record.clock.phase("time/rollouts", "rollouts"):
             completions = ring.engine.generate(to_requests(prompts, ring.sampling, config.seed, ring.step, len(batches)))
             rollouts = to_rollout_batch(prompts, completions, pad_token_id=ring.pad_token_id)
+        record.sampled_tokens += int(rollouts.lengths.sum())
         with record.clock.phase("time/scoring", "scoring"):
             scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.scoring)
         rewarded = randomise_rewards(scored, config.seed, ring.step) if config.data.rewards == "random" else scored
