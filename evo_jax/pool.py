@@ -17,6 +17,7 @@ from env_synth.errors import ContractError
 from env_synth.instances import draw_instances
 from env_synth.registry import EnvironmentRecord, Registry
 from env_synth.sandbox.host import Sandbox
+from env_synth.scoring import Mismatch
 from env_synth.seeds import SEED_SHA256, seed_sources
 from env_synth.snapshots import Snapshot, SnapshotEntry, write_snapshot
 from evo_jax.config import Config, ConfigError
@@ -86,6 +87,17 @@ class EnvironmentPool:
         counts = self._scores.setdefault(environment_id, [0, 0])
         counts[0] += failed
         counts[1] += total
+
+    def quarantine(self, mismatches: Sequence[Mismatch], step: int) -> None:
+        """Sets aside environments whose grades changed when a group was replayed: their scores cannot be trusted."""
+        active = {record.environment_id for record in self.active()}
+        for mismatch in mismatches:
+            if mismatch.environment_id in active:
+                active.remove(mismatch.environment_id)
+                evidence = {"instance": mismatch.instance_id, "detail": mismatch.detail}
+                self._registry.set_status(
+                    mismatch.environment_id, "quarantined", step=step, reason="replay mismatch", evidence=evidence
+                )
 
     def rotate(self, step: int) -> None:
         """Quarantines environments that fail too often and rotates out those past their age; seeds never age."""

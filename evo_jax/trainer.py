@@ -40,6 +40,7 @@ def run(config: Config, directory: Path, *, resume: bool) -> int:
     """Trains for `config.steps` updates and returns the exit code: 0, or 128 + signal when stopped by one after saving."""
     with ProgressView(config.steps) as view, assemble(config, directory, resume=resume, note=view.note) as ring:
         stop = _StopSignal()
+        view.note(f"environments run contained at {ring.scoring.containment} (python -m env_synth.sandbox explains)")
         if ring.is_new:
             first = StepRecord(_Clock(view))
             evaluate(ring, first)
@@ -145,6 +146,7 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
         record.sampled_tokens += int(rollouts.lengths.sum())
         with record.clock.phase("time/scoring", "scoring"):
             scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.scoring)
+            ring.pool.quarantine(ring.scoring.take_mismatches(), ring.step)
         rewarded = randomise_rewards(scored, config.seed, ring.step) if config.data.rewards == "random" else scored
         batches.append(compute_advantages(rewarded, config.objective))
         solver_metrics.add(scored, rewarded, instances)

@@ -74,7 +74,7 @@ SEAMS = {
         "seeds",
         "snapshots",
     },
-    "pool": {"contract", "environment", "errors", "instances", "registry", "sandbox", "seeds", "snapshots"},
+    "pool": {"contract", "environment", "errors", "instances", "registry", "sandbox", "scoring", "seeds", "snapshots"},
     "assembly": {"contract", "registry", "sandbox", "scoring", "snapshots"},
     "environments_view": {"admission", "contract", "registry", "snapshots"},
     "held_out": {"contract"},

@@ -8,6 +8,7 @@ from env_synth.config import SandboxConfig
 from env_synth.contract import AnswerType, EnvironmentInfo, Family, Proposal, Split
 from env_synth.registry import EnvironmentRecord, Registry, Status
 from env_synth.sandbox.host import Sandbox
+from env_synth.scoring import Mismatch
 from evo_jax.config import Config, ConfigError
 from evo_jax.pool import EnvironmentPool, sampling_weights
 
@@ -117,6 +118,16 @@ def test_failures_quarantine_and_age_retires_but_never_a_seed(config: Config, tm
         assert [r.environment_id for r in registry.environments(status="quarantined")] == [failing]
         assert [r.environment_id for r in registry.environments(status="retired")] == [old]
         assert [r.environment_id for r in pool.active()] == [healthy]
+
+
+def test_a_replay_mismatch_quarantines_once(config: Config, tmp_path: Path) -> None:
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
+        pool.add_seeds()
+        poisoned, other = (record.environment_id for record in pool.active())
+        pool.quarantine([Mismatch(poisoned, "instance", "1.0, replayed 0.0")] * 2, step=3)
+        assert [record.environment_id for record in pool.active()] == [other]
+        assert [event.kind for event in registry.events()].count("status") == 1
 
 
 def test_an_unknown_seed_is_named(config: Config, tmp_path: Path) -> None:
