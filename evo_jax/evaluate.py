@@ -26,6 +26,7 @@ JSON = flags.DEFINE_bool("json", False, "Print JSON instead of a table.")
 
 MISUSE = 2
 ALL = "all environments"
+TABLE_WIDTH = 100
 
 
 class EvaluationError(Exception):
@@ -77,7 +78,7 @@ def _row(name: str, sides: Sequence[dict[tuple[str, str], float]]) -> dict[str, 
 def _table(result: dict[str, Any]) -> Table:
     table = Table(title=f"held-out solve rate, step {result['before']} -> step {result['after']}")
     for column in ("environment", "prompts", "before", "after", "gain [95 %]", "p"):
-        table.add_column(column, justify="left" if column == "environment" else "right")
+        table.add_column(column, justify="left" if column == "environment" else "right", no_wrap=True)
     for row in result["rows"]:
         before, after, gain = row["before"], row["after"], row["comparison"]
         table.add_row(
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
     if JSON.value:
         print(json.dumps(result, indent=1))
     else:
-        Console().print(_table(result))
+        Console(width=TABLE_WIDTH).print(_table(result))
     return 0
 
 
