@@ -34,6 +34,7 @@ from evo_jax.packing import micro_batch_rows
 from evo_jax.policy.attention import packed_attend
 from evo_jax.policy.decoder import Decoder
 from evo_jax.policy.head import target_logprobs
+from evo_jax.policy.packed_attention import gathered_attend, visible_keys, worth_gathering
 from evo_jax.records import Role, TrainBatch
 from evo_jax.sharding import like_parameters, make_mesh, named_sharding, parameter_shardings, path_names, shards
 
@@ -187,12 +188,15 @@ class Learner:
         by_slots = named_sharding(self._mesh, ("rows", "slots"))
         for batch, known in zip(batches, constants, strict=True):
             arrays = {name: getattr(batch, name) for name in (*_TOKEN_FIELDS, *_SLOT_FIELDS)} | known
+            visible = visible_keys(batch.group_ids, batch.completion_ids)
+            if worth_gathering(visible, batch.tokens.shape[1]):
+                arrays["visible_keys"] = visible
             rows = -(-micro_batch_rows(self._config.learner, batch.tokens.shape[1]) // parts) * parts
             for start in range(0, batch.tokens.shape[0], rows):
                 micro = {name: x[start : start + rows] for name, x in arrays.items()}
                 missing = rows - micro["tokens"].shape[0]
                 if missing:
-                    micro = {name: np.pad(x, ((0, missing), (0, 0))) for name, x in micro.items()}
+                    micro = {name: np.pad(x, ((0, missing), *[(0, 0)] * (x.ndim - 1))) for name, x in micro.items()}
                 yield {name: jax.device_put(x, by_tokens if name in _TOKEN_FIELDS else by_slots) for name, x in micro.items()}
 
     # ---- compiled ----------------------------------------------------------------------------------------------------------
@@ -203,7 +207,8 @@ class Learner:
     def _logprobs(self, params: nnx.State, micro: dict[str, Array]) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
         """Log-prob of the target and entropy, of all slots of the rows in one line; 0 where a slot is empty."""
         decoder = nnx.merge(self._graph, params)
-        attend = packed_attend(micro["group_ids"], micro["completion_ids"])
+        ids = (micro["group_ids"], micro["completion_ids"])
+        attend = gathered_attend(*ids, micro["visible_keys"]) if "visible_keys" in micro else packed_attend(*ids)
         hidden = decoder(micro["tokens"], micro["positions"], attend, remat=self._config.policy.remat)
         rows, tokens, width = hidden.shape
         sources = micro["sources"] + tokens * jnp.arange(rows, dtype=jnp.int32)[:, None]
@@ -226,7 +231,7 @@ class Learner:
     ) -> tuple[nnx.State, RoleSums]:
         def loss(params: nnx.State) -> tuple[Float[Array, ""], RoleSums]:
             policy_logprobs, entropy = self._logprobs(params, micro)
-            slots = {name: micro[name].reshape(-1) for name in micro if name not in _TOKEN_FIELDS}
+            slots = {name: micro[name].reshape(-1) for name in micro if name not in (*_TOKEN_FIELDS, "visible_keys")}
             inputs = ObjectiveInputs(
                 policy_logprobs=policy_logprobs,
                 proximal_logprobs=slots.get("proximal_logprobs", policy_logprobs),

@@ -15,6 +15,7 @@ from evo_jax.packing import pack
 from evo_jax.policy.attention import causal_attend
 from evo_jax.policy.decoder import Decoder, random_decoder
 from evo_jax.policy.model_config import ModelConfig
+from evo_jax.policy.packed_attention import visible_keys, worth_gathering
 from evo_jax.records import AdvantageBatch, Role, TrainBatch
 
 TINY = ModelConfig(
@@ -94,14 +95,17 @@ def whole_logprobs(decoder: Decoder, tokens: jax.Array, temperature: float) -> j
     return jax.nn.log_softmax(decoder.logits(hidden)[0] / temperature)
 
 
-@pytest.mark.parametrize("row_tokens", [16, 64])
+@pytest.mark.parametrize("row_tokens", [16, 192])
 def test_packed_logprobs_equal_those_of_one_completion_at_a_time(rollouts, row_tokens):
     decoder = random_decoder(dataclasses.replace(TINY, num_layers=2), jax.random.key(0))
     config = config_of(learner=LearnerConfig(row_tokens=row_tokens, rows_per_micro_batch=2))
     batches = rollouts(config.objective)
     learner = learner_for(config, decoder)
     found, expected = [], []
-    for packed in pack(batches, config.learner, config.objective):
+    packed_batches = pack(batches, config.learner, config.objective)
+    gathers = [worth_gathering(visible_keys(b.group_ids, b.completion_ids), b.tokens.shape[1]) for b in packed_batches]
+    assert any(gathers) == (row_tokens == 192)  # both kinds of attention are met
+    for packed in packed_batches:
         logprobs = learner.token_logprobs(nnx.state(decoder), packed)
         assert logprobs.shape == packed.targets.shape
         assert not logprobs[packed.loss_weights == 0].any()
