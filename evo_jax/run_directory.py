@@ -97,7 +97,7 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
-        "machine": {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {"platform": f"{platform.system()} {platform.machine()}", "cores": len(os.sched_getaffinity(0))},
     }
 
 

@@ -119,7 +119,7 @@ def test_a_declaration_that_the_load_changes_is_refused(read: Read, report_on: R
 
 def test_all_stages_go_on_after_a_refusal(read: Read, context: Context) -> None:
     report = judge(Proposal(read("broken/mostly_zero"), "file"), context, all_stages=True)
-    assert [result.stage for result in report.stages] == ["S0", "N1", "S1", "S2", "S3", "S4", "S5", "S6"]
+    assert [result.stage for result in report.stages] == ["S0", "N1", "S1", "S2", "S3", "S4", "S5", "S6", "S7"]
     assert report.refused_at == "S5"
 
 
