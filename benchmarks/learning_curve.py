@@ -14,7 +14,7 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-from evo_jax.evaluate import ALL, compare_run
+from evo_jax.evaluation import ALL, compare_run
 from evo_jax.metrics import METRICS_FILE, TIMINGS_FILE
 from evo_jax.run_directory import CONFIG_FILE
 

@@ -1,15 +1,25 @@
 """What can be said from solved counts: means with standard errors, and a paired bootstrap between two policies.
 
-Pure functions over per-prompt solve fractions. Left out: sampling and scoring (the trainer and `evaluate.py` do both with the
+Functions over per-prompt solve fractions, and `compare_run`, which reads them from what a run logged. Left out: sampling and scoring (the trainer and `evaluate.py` do both with the
 same engine and scorers as training).
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+ALL = "all environments"
+
+
+class EvaluationError(Exception):
+    """A run directory without two evaluations to compare."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +84,45 @@ def pass_at_k(solved: int, samples: int, k: int) -> float:
     for drawn in range(k):
         missing *= max(0, samples - solved - drawn) / (samples - drawn)
     return 1.0 - missing
+
+
+def compare_run(run_dir: Path, before: int | None, after: int | None) -> dict[str, Any]:
+    """{"before": step, "after": step, "rows": [one an environment and one for all]}.
+
+    Raises:
+        EvaluationError: fewer than two evaluations, or not those asked for.
+    """
+    path = run_dir / "evaluations.jsonl"
+    if not path.is_file():
+        raise EvaluationError(f"{run_dir} holds no evaluations.jsonl: name a run directory of evo_jax.train")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    steps = sorted({line["step"] for line in lines})
+    chosen = (steps[0] if before is None else before, steps[-1] if after is None else after) if steps else (0, 0)
+    if len(steps) < 2 or not set(chosen) <= set(steps) or chosen[0] == chosen[1]:
+        raise EvaluationError(f"{path} has evaluations at steps {steps}: two different ones are needed to compare")
+    sides = [_fractions([line for line in lines if line["step"] == step]) for step in chosen]
+    names = sorted({name for name, _ in sides[0]})
+    rows = [_row(name, [{k: v for k, v in side.items() if k[0] == name} for side in sides]) for name in names]
+    return {"before": chosen[0], "after": chosen[1], "rows": [*rows, _row(ALL, sides)]}
+
+
+def _fractions(lines: Sequence[dict[str, Any]]) -> dict[tuple[str, str], float]:
+    """(environment name, instance id) -> solved fraction; prompts without a valid sample are left out."""
+    return {
+        (line["environment_name"], prompt["instance_id"]): prompt["solved"] / prompt["samples"]
+        for line in lines
+        for prompt in line["prompts"]
+        if prompt["samples"]
+    }
+
+
+def _row(name: str, sides: Sequence[dict[tuple[str, str], float]]) -> dict[str, Any]:
+    shared = sorted(sides[0].keys() & sides[1].keys())
+    before, after = (np.array([side[key] for key in shared]) for side in sides)
+    comparison: PairedComparison = paired_bootstrap(before, after)
+    return {
+        "environment": name,
+        "before": vars(estimate(before)),
+        "after": vars(estimate(after)),
+        "comparison": vars(comparison),
+    }

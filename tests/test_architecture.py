@@ -150,9 +150,11 @@ def test_the_halves_touch_only_at_the_seams() -> None:
     wrong = []
     for path in modules("evo_jax"):
         allowed = SEAMS.get(component(path, "evo_jax"), set())
-        for name in imported_names(path):
-            if name.startswith("env_synth") and allowed is not None and name.split(".")[1] not in allowed:
-                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+        wrong += [
+            f"{path.relative_to(ROOT)} imports {name}"
+            for name in imported_names(path)
+            if name.startswith("env_synth") and allowed is not None and name.split(".")[1] not in allowed
+        ]
     assert not wrong, wrong
 
 

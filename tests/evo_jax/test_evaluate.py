@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evo_jax.evaluate import ALL, EvaluationError, compare_run
+from evo_jax.evaluation import ALL, EvaluationError, compare_run
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -58,4 +59,4 @@ def test_pass_at_one_is_the_mean_and_grows_with_k(case: tuple[int, int]) -> None
     solved, samples = case
     values = [pass_at_k(solved, samples, k) for k in range(1, samples + 1)]
     assert values[0] == pytest.approx(solved / samples)
-    assert all(later >= earlier - 1e-12 for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later >= earlier - 1e-12 for earlier, later in itertools.pairwise(values))
