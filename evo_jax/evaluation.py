@@ -1,7 +1,7 @@
 """What can be said from solved counts: means with standard errors, and a paired bootstrap between two policies.
 
-Functions over per-prompt solve fractions, and `compare_run`, which reads them from what a run logged. Left out: sampling and scoring (the trainer and `evaluate.py` do both with the
-same engine and scorers as training).
+Functions over per-prompt solve fractions, and `compare_run`, which reads them from what a run logged. Left out: sampling and
+scoring (the trainer does both with the same engine and scorers as training).
 """
 
 from __future__ import annotations
