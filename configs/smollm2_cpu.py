@@ -1,6 +1,7 @@
 """SmolLM2-135M learns the easy levels of the ten seed environments on two CPU cores: the learning curve.
 
 Command: .venv/bin/python -m evo_jax.train --config=configs/smollm2_cpu.py --config.run_dir=runs/smollm2
+Result: held-out solve rate 0.058 -> 0.452 (p = 0.0001), 37 minutes on two shared cores, 9.1 GiB (docs/results.md).
 Control: the same with --config.data.rewards=random, which must not learn.
 """
 
