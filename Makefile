@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 VENV := .venv
 PY := $(VENV)/bin/python
 MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
+SLOW ?= tests
 RUN_DIR ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 
 help:
@@ -40,7 +41,7 @@ test: setup model
 	$(PY) -m pytest -q
 
 test-slow: setup model
-	$(PY) -m pytest -q -m slow
+	$(PY) -m pytest -q -m slow $(SLOW)
 
 lint: setup
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
