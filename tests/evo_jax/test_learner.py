@@ -128,7 +128,7 @@ EVERYTHING = ObjectiveConfig(
 )
 
 
-@pytest.mark.parametrize("compiled", [ObjectiveConfig(), EVERYTHING], ids=["default", "entropy"])
+@pytest.mark.parametrize("compiled", [ObjectiveConfig(), pytest.param(EVERYTHING, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "constant_length"])
 def test_micro_batches_change_nothing(decoder, rollouts, compiled, aggregation):
     constant = 20 if aggregation == "constant_length" else 0
@@ -219,7 +219,8 @@ def test_updates_are_bit_identical(decoder, rollouts):
     assert_same_parameters(first.params, second.params, rtol=0)
 
 
-@pytest.mark.parametrize("remat", ["full", pytest.param("dots", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", ["full", "dots"])
 def test_remat_changes_memory_only(decoder, rollouts, remat):
     plain, _ = run(config_of(), decoder, rollouts(ObjectiveConfig()))
     again, _ = run(config_of(policy=PolicyConfig(remat=remat)), decoder, rollouts(ObjectiveConfig()))
