@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from env_synth.errors import ContractError
 
@@ -170,14 +169,6 @@ class ArchivedSource:
     operator: str
     parents: tuple[str, ...]
     admitted: bool
-
-
-class Solver(Protocol):
-    """A model as seen from here: text in, text out."""
-
-    def complete(self, prompts: Sequence[str], samples: int, max_tokens: int) -> list[list[str]]:
-        """Returns `samples` completions for each prompt, in order."""
-        ...
 
 
 def environment_id(source: str) -> str:

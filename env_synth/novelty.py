@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import hashlib
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from env_synth.contract import ALLOWED_MODULES, METHOD_PARAMETERS
+from env_synth.similar_sets import SimilarSets
 
 GRAM_LENGTH = 6
 MIN_CODE_GRAMS = 40  # a smaller set is boilerplate: containment in it says nothing
 MIN_PROMPT_WORDS = 12
+EXHAUSTIVE_SIZE = 256  # archived environments: below, comparing with each takes a few milliseconds
 _BUILTINS = frozenset(vars(builtins))
 _WORD = re.compile(r"[a-z]{2,}")
 _STOP_WORDS = frozenset(
@@ -76,13 +80,36 @@ def fingerprint(tree: ast.Module, environment_class: ast.ClassDef) -> Fingerprin
     return Fingerprint(_digest(sorted(exact)), _digest(sorted(loose)), frozenset(grams), frozenset(map(_hash64, words)))
 
 
+@dataclass(frozen=True)
+class Description:
+    """What an embedder is shown of a source: its reached code with names taken away, and the words its prompt is made of."""
+
+    code: str
+    prompt: str
+
+
+def describe(tree: ast.Module, environment_class: ast.ClassDef) -> Description:
+    """The description of a parsed source: own names numbered in order of use; no comments, docstrings or unreached code."""
+    definitions = _definitions(tree, environment_class)
+    reached = _reached(definitions, METHOD_PARAMETERS)
+    nodes = list(dict.fromkeys(node for name in reached for node in definitions[name]))
+    namer = _Namer(set(definitions) | _attribute_names(environment_class))
+    code = "\n\n".join(ast.unparse(ast.fix_missing_locations(namer.visit(copy.deepcopy(node)))) for node in nodes)
+    return Description(code, " ".join(_prompt_texts(definitions)))
+
+
 class Archive:
-    """Fingerprints of environments that were admitted or retired, and exact hashes of refused ones."""
+    """Fingerprints of environments that were admitted or retired, and exact hashes of refused ones.
+
+    Up to EXHAUSTIVE_SIZE environments every one is compared. Beyond, only those that `SimilarSets` brings together: it misses
+    next to nothing that N1 would refuse (tests/env_synth/test_novelty.py), and what it does not find is far below any limit.
+    """
 
     def __init__(self) -> None:
         self._prints: dict[str, Fingerprint] = {}
         self._by_hash: dict[str, str] = {}
-        self._postings: dict[str, dict[int, list[str]]] = {"code": defaultdict(list), "prompt": defaultdict(list)}
+        self._counts: dict[str, Counter[int]] = {"code": Counter(), "prompt": Counter()}  # environments that have a gram
+        self._similar = {"code": SimilarSets(bands=96, rows=3), "prompt": SimilarSets(bands=96, rows=2)}
         self._refused: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -95,8 +122,8 @@ class Archive:
         self._prints[environment_id] = found
         self._by_hash.setdefault(found.normalised_hash, environment_id)
         for kind in ("code", "prompt"):
-            for gram in _grams(found, kind):
-                self._postings[kind][gram].append(environment_id)
+            self._counts[kind].update(_grams(found, kind))
+            self._similar[kind].add(environment_id, _grams(found, kind))
 
     def add_refused(self, environment_id: str, found: Fingerprint) -> None:
         """Remembers a refused environment by its hash alone: a changed constant may be the repair."""
@@ -110,34 +137,36 @@ class Archive:
         """The id of a refused environment with the same source up to names."""
         return self._refused.get(found.renamed_hash)
 
-    def nearest(self, found: Fingerprint, kind: str) -> Twin | None:
-        """The archived environment that shares most with `found`; None if nothing comparable is archived.
+    def nearest(self, found: Fingerprint, kind: str, *, exhaustive: bool = False) -> Twin | None:
+        """The archived environment that shares most with `found`; None if nothing comparable was found.
 
-        Ties go to the smallest id, so that the answer does not depend on the order of insertion.
+        Ties go to the smallest id, so that the answer does not depend on the order of insertion. `exhaustive`: compare with
+        every one, whatever the size.
         """
         grams, minimum = _grams(found, kind), MIN_CODE_GRAMS if kind == "code" else MIN_PROMPT_WORDS
         if len(grams) < minimum:
             return None
-        shared: Counter[str] = Counter()
-        for gram in grams:
-            shared.update(self._postings[kind].get(gram, ()))
+        everything = exhaustive or len(self._prints) <= EXHAUSTIVE_SIZE
+        met = self._prints.keys() if everything else self._similar[kind].meeting(grams)
+        counts = self._counts[kind]
+        own_weight = _weight(grams, counts)
         best: Twin | None = None
-        for environment_id, count in sorted(shared.items()):
+        for environment_id in sorted(met):
             other = _grams(self._prints[environment_id], kind)
-            if len(other) < minimum or count * 4 < min(len(grams), len(other)):
+            if len(other) < minimum:
+                continue
+            shared = grams & other
+            if len(shared) * 4 < min(len(grams), len(other)):
                 continue  # far below any limit; spares the weighing
-            twin = Twin(environment_id, kind, self._containment(grams, other, kind))
-            if best is None or twin.containment > best.containment:
-                best = twin
+            containment = _weight(shared, counts) / min(own_weight, _weight(other, counts))
+            if best is None or containment > best.containment:
+                best = Twin(environment_id, kind, containment)
         return best
 
-    def _containment(self, left: frozenset[int], right: frozenset[int], kind: str) -> float:
-        postings = self._postings[kind]
 
-        def weight(grams: Iterable[int]) -> float:
-            return sum(sorted(1.0 / max(1, len(postings.get(gram, ()))) for gram in grams))
-
-        return weight(left & right) / min(weight(left), weight(right))
+def _weight(grams: Iterable[int], counts: Counter[int]) -> float:
+    """A gram that n archived environments share weighs 1/n: what everyone writes says little."""
+    return math.fsum(1.0 / max(1, counts[gram]) for gram in grams)
 
 
 def _grams(found: Fingerprint, kind: str) -> frozenset[int]:
@@ -225,14 +254,50 @@ def _dead(node: ast.AST) -> set[ast.AST]:
 
 def _prompt_words(definitions: dict[str, list[_Definition]]) -> set[str]:
     """Words of the text that `render` and what it uses are made of."""
-    words: set[str] = set()
+    return {word for text in _prompt_texts(definitions) for word in _WORD.findall(text.lower())} - _STOP_WORDS
+
+
+def _prompt_texts(definitions: dict[str, list[_Definition]]) -> list[str]:
+    """The strings of `render` and of what it uses, in order of discovery, docstrings left out."""
+    texts: list[str] = []
     for name in _reached(definitions, ["render"]):
         for definition in definitions[name]:
             docstrings = {id(node.value) for node in ast.walk(definition) if isinstance(node, ast.Expr)}
-            for node in ast.walk(definition):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-                    words.update(_WORD.findall(node.value.lower()))
-    return words - _STOP_WORDS
+            strings = (node for node in ast.walk(definition) if isinstance(node, ast.Constant) and id(node) not in docstrings)
+            texts += [node.value for node in strings if isinstance(node.value, str)]
+    return texts
+
+
+class _Namer(ast.NodeTransformer):
+    """Gives own names numbers in order of use, and drops what does nothing."""
+
+    def __init__(self, own_names: set[str]) -> None:
+        self._own = own_names
+        self._numbers: dict[str, str] = {}
+
+    def _number(self, name: str) -> str:
+        if name in METHOD_PARAMETERS or name == "self":
+            return name
+        known = (name in _BUILTINS or name in ALLOWED_MODULES) and name not in self._own
+        return name if known else self._numbers.setdefault(name, f"v{len(self._numbers)}")
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        """The node with its names numbered."""
+        dead = _dead(node)
+        for block in ("body", "orelse", "finalbody"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                kept = [statement for statement in statements if statement not in dead]
+                setattr(node, block, kept or ([ast.Pass()] if block == "body" else []))
+        if isinstance(node, ast.Name):
+            node.id = self._number(node.id)
+        elif isinstance(node, ast.arg):
+            node.arg, node.annotation = self._number(node.arg), None
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            node.name = self._number(node.name)
+        elif isinstance(node, ast.Attribute) and node.attr in self._own:
+            node.attr = self._number(node.attr)
+        return self.generic_visit(node)
 
 
 def _runs(tokens: list[str]) -> Iterator[list[str]]:

@@ -1,13 +1,15 @@
-"""The words that ask a model for something: a new environment, on a theme, after one or two examples.
+"""The words that ask a model for something: a new environment, a review of one, a second reference or verifier.
 
 All prompts of this half stand here. Written for models from 135M parameters up: the contract in brief, then sources whole, then
-the theme last, where a small model still remembers it. Left out: chat templates and token counts, which are the policy's.
+what is asked for last, where a small model still remembers it. Left out: chat templates and token counts, which are the
+policy's, and reading the replies (`proposal`, `admission`).
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 MAX_PROMPT_CHARACTERS = 24_000
 
@@ -123,3 +125,102 @@ def _assemble(sources: Sequence[str], theme: str) -> str:
     if not sources:
         ask = ask.replace("a new environment, different from the example.", "an environment.")
     return "\n\n".join([CONTRACT_BRIEF, *examples, ask])
+
+
+# --- reviews ----------------------------------------------------------------------------------------------------------
+
+_REVIEW_END = """Think step by step. Then end your reply with one line that holds nothing but this JSON object:
+{"verdict": "sound", "problem": ""} if you found no defect, or
+{"verdict": "broken", "problem": "what is wrong, with the smallest example you have"} if you found one.
+A reply without that line counts as broken."""
+
+LENSES: dict[str, str] = {
+    "statement": """\
+Compare the puzzle text with the code, sentence by sentence. Does `reference` compute exactly what the text asks \
+for? Look at ties (which of several equal candidates wins), at the order of the answer, at counting from 0 or 1, at \
+whether ends are included, at empty or degenerate cases, at rounding, signs and moduli, and at data that the code \
+uses and the text does not show. The environment is broken if a careful reader of the text alone could rightly give \
+another answer, or if text and code disagree on any instance that `generate` can make.""",
+    "trace": """\
+Work out the instance below by hand, from the puzzle text alone: write down every step and every value. Only then \
+compare your answer with the reference answer shown. Then make up one more instance of this puzzle, as small as you \
+can but with a tie or a corner case in it, and trace `reference` on it line by line: is its result right by the \
+text? The environment is broken if a right answer by the text differs from what the code gives.""",
+    "verify": """\
+Judge `verify` alone. It must return 1.0 for every right answer and 0.0 for every wrong one. Try to think of a wrong \
+answer that it accepts: empty, too long, repeated items, a missing check of one condition of the text, a match \
+inside a longer text, a tolerance. Then try to think of a right answer that it refuses: for a certificate every \
+valid solution must pass, not only the planted one. Another spelling of the same value may pass or fail. The \
+environment is broken if you find either, or if `verify` can raise an exception.""",
+}
+
+
+def review_prompt(lens: str, source: str, example: ReviewExample) -> str:
+    """Asks for a strict JSON verdict on a source under one of LENSES, with one drawn instance to hold it against.
+
+    Docstrings and comments of the source are removed first: a reviewer judges what the code does, not what it claims.
+    """
+    return "\n\n".join(
+        [
+            "You review puzzle environments before they are used for training. One wrong environment teaches wrong answers.",
+            CONTRACT_BRIEF,
+            f"The environment:\n```python\n{without_comments(source).strip()}\n```",
+            f"One instance of it, as a solver sees it:\n<puzzle>\n{example.prompt}\n</puzzle>\n"
+            f"Answer format: {example.answer_format}\nThe code's reference answer: {example.reference_answer}",
+            f"Your task: {LENSES[lens]}",
+            _REVIEW_END,
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class ReviewExample:
+    """One instance as a reviewer sees it: `reference_answer` is what the code under review gives."""
+
+    prompt: str
+    answer_format: str
+    reference_answer: str
+
+
+# --- second references and verifiers ----------------------------------------------------------------------------------
+
+_OPINION_RULES = """\
+Rules: plain Python 3.12 in one code block; imports only from bisect, collections, copy, fractions, functools, \
+heapq, itertools, json, math, re, string; no input, print, open, eval, exec, getattr; no names that start with an \
+underscore; no global variables that change. The instances are tiny: prefer the most direct brute force that follows \
+the text word by word over anything clever. Read every number you need out of the text, which always has the layout \
+of the examples. If the text leaves something open, take its plainest reading."""
+
+
+def second_reference_prompt(examples: Sequence[str], answer_format: str) -> str:
+    """Asks for `solve(text)`, which answers any puzzle of this kind; the model sees rendered prompts and nothing else."""
+    return "\n\n".join(
+        [
+            "Here are puzzles of one kind, exactly as they are given to a solver.",
+            _shown_puzzles(examples),
+            f"Write a Python function `solve(text)` that is given the whole text of one such puzzle (what stands between the "
+            f"tags) and returns its right answer as a string: {answer_format}.",
+            _OPINION_RULES,
+        ]
+    )
+
+
+def second_verifier_prompt(examples: Sequence[str], answer_format: str) -> str:
+    """Asks for `check(text, answer)`, which says whether an answer to a puzzle of this kind is right."""
+    return "\n\n".join(
+        [
+            "Here are puzzles of one kind, exactly as they are given to a solver. A puzzle may have several right answers.",
+            _shown_puzzles(examples),
+            f"Write a Python function `check(text, answer)` that is given the whole text of one such puzzle (what stands "
+            f"between the tags) and an answer as a string ({answer_format}), and returns True if the answer fulfils everything "
+            "that the text asks for, else False. It returns False for any malformed answer and never raises.",
+            _OPINION_RULES,
+        ]
+    )
+
+
+DIRECT_INSTRUCTION = "Give the answer at once, without any explanation or working."
+
+
+def _shown_puzzles(examples: Sequence[str]) -> str:
+    return "\n\n".join(f"<puzzle>\n{example}\n</puzzle>" for example in examples)

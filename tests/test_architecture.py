@@ -40,9 +40,10 @@ LAYERS = {
     ),
     "env_synth": (
         ("admit", "play", "ray_fleet"),
+        ("report_file", "report_page"),
         ("admission", "scoring", "compose"),
         ("calibration", "novelty", "environment", "registry", "snapshots", "proposal"),
-        ("sandbox", "seeds", "instances", "answers", "prompts"),
+        ("sandbox", "seeds", "instances", "answers", "prompts", "solver", "similar_sets"),
         ("contract",),
         ("config", "printable"),
         ("errors",),

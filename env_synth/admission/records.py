@@ -13,7 +13,9 @@ from typing import Any
 from env_synth.contract import AnswerType, EnvironmentInfo, Family
 from env_synth.errors import ContractError
 
-STAGE_NAMES: tuple[str, ...] = ("S0", "N1", "S1", "S2", "S3", "S4", "S5", "S6", "S7")
+HOST_FAULT = "host_fault"  # the reason of a stage that the machine kept from its verdict
+STAGE_NAMES: tuple[str, ...] = ("S0", "N1", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "N2")
+MODEL_STAGE_NAMES: tuple[str, ...] = ("S8", "S9", "N2")
 
 
 class Outcome(StrEnum):
@@ -53,8 +55,8 @@ class StageResult:
 class AdmissionReport:
     """All verdicts on one candidate, in the order they were reached.
 
-    `admitted` says that no stage refused; `verdict` says whether a model had its say. `info` is None while the source
-    has not been loaded or read.
+    `admitted` says that no stage refused; `verdict` says whether a model had its say: a caller that wants more than
+    mechanical checks asks for `verdict is Verdict.ADMITTED`. `info` is None while the source has not been loaded or read.
     """
 
     environment_id: str
@@ -67,12 +69,17 @@ class AdmissionReport:
 
     @property
     def verdict(self) -> Verdict:
-        """`admitted` only when every stage of the run passed, the ones that need a model among them."""
+        """`admitted` only when every stage passed, those that need a model among them."""
         if not self.admitted:
             return Verdict.REFUSED
+        passed = {result.stage for result in self.stages if result.outcome is Outcome.PASSED}
         undecided = any(result.outcome is Outcome.NEEDS_SOLVER for result in self.stages)
-        judged_by_model = any(result.stage == "S8" for result in self.stages)
-        return Verdict.ADMITTED if judged_by_model and not undecided else Verdict.ADMITTED_MECHANICALLY
+        return Verdict.ADMITTED if passed >= set(MODEL_STAGE_NAMES) and not undecided else Verdict.ADMITTED_MECHANICALLY
+
+    @property
+    def is_undecided(self) -> bool:
+        """True where the machine, not the candidate, was at fault: to be judged again, never kept as a refusal."""
+        return self.reason == HOST_FAULT
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` gives the equal report back."""

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from env_synth.admission.records import AdmissionReport, Outcome, StageResult, Verdict, report_of
+from env_synth.admission.records import MODEL_STAGE_NAMES, AdmissionReport, Outcome, StageResult, Verdict, report_of
 from env_synth.contract import AnswerType, EnvironmentInfo, Family
 from env_synth.errors import ContractError
 
@@ -35,10 +35,12 @@ def test_cpu_seconds_take_no_part_in_equality() -> None:
 
 def test_nothing_is_admitted_without_a_model() -> None:
     assert report_of("a", [PASSED], INFO).verdict is Verdict.ADMITTED_MECHANICALLY
-    reviewed = StageResult("S8", Outcome.PASSED)
+    asked = [StageResult(name, Outcome.PASSED) for name in MODEL_STAGE_NAMES]
     waiting = StageResult("S7", Outcome.NEEDS_SOLVER)
-    assert report_of("a", [PASSED, reviewed], INFO).verdict is Verdict.ADMITTED
-    assert report_of("a", [PASSED, waiting, reviewed], INFO).verdict is Verdict.ADMITTED_MECHANICALLY
+    assert report_of("a", [PASSED, *asked], INFO).verdict is Verdict.ADMITTED
+    assert report_of("a", [PASSED, *asked[:2]], INFO).verdict is Verdict.ADMITTED_MECHANICALLY
+    assert report_of("a", [PASSED, waiting, *asked], INFO).verdict is Verdict.ADMITTED_MECHANICALLY
+    assert report_of("a", [PASSED, *asked, REFUSED], INFO).verdict is Verdict.REFUSED
 
 
 @pytest.mark.parametrize("value", [{}, {"stages": []}, {**report_of("a", [PASSED], INFO).to_json(), "stages": [{"x": 1}]}])

@@ -1,0 +1,71 @@
+"""What an admitted environment is worth to the proposer, as pure functions of counts (METHOD.md, proposer reward).
+
+learnability Q(p) = exp(-(p - target)^2 / (2 width^2)) of the solve rate p, taken in its posterior mean under the calibration
+replies: a plug-in of so few replies would mostly reward luck. Left out: verdicts, and rewards that are no proposer's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from env_synth.admission.records import STAGE_NAMES, AdmissionReport
+
+TARGET = 0.3
+WIDTH = 0.15
+REFUSED_CAP = 0.2
+FULL_MIXED_FRACTION = 0.5  # of calibration groups with right and wrong replies: from here on nothing is taken off
+_STEPS = 2000  # of Simpson's rule over [0, 1]; even
+
+
+def learnability(solve_rate: float) -> float:
+    """Q(p) in (0, 1]: 1 at the target."""
+    return math.exp(-((solve_rate - TARGET) ** 2) / (2 * WIDTH**2))
+
+
+def expected_learnability(solved: int, replies: int) -> float:
+    """E[Q(p)] for p ~ Beta(1 + solved, 1 + replies - solved), the posterior under a uniform prior."""
+    if not 0 <= solved <= replies:
+        raise ValueError(f"{solved} solved of {replies} replies")
+    wrong = replies - solved
+    peak = solved / replies if replies else 0.5
+    top = _log_likelihood(peak, solved, wrong)
+    weighted = total = 0.0
+    for step in range(_STEPS + 1):
+        rate = step / _STEPS
+        simpson = 1 if step in (0, _STEPS) else 4 if step % 2 else 2
+        weight = simpson * math.exp(_log_likelihood(rate, solved, wrong) - top)
+        total += weight
+        weighted += weight * learnability(rate)
+    return weighted / total
+
+
+def admitted_reward(solved: int, replies: int, mixed_fraction: float, novelty: float) -> float:
+    """0.2 + 0.8 * E[Q(p)] * clip(mixed_fraction / 0.5, 0, 1) * (0.5 + 0.5 * novelty), in [0.2, 1]."""
+    mixed = min(1.0, max(0.0, mixed_fraction / FULL_MIXED_FRACTION))
+    factor = expected_learnability(solved, replies) * mixed * (0.5 + 0.5 * min(1.0, max(0.0, novelty)))
+    return REFUSED_CAP + (1.0 - REFUSED_CAP) * factor
+
+
+def refused_reward(stage: str, stages: Sequence[str] = STAGE_NAMES) -> float:
+    """0 for a copy, else up to 0.2 by the stage that refused; never negative, because penalties have collapsed proposers."""
+    return 0.0 if stage == "N1" else REFUSED_CAP * stages.index(stage) / len(stages)
+
+
+def proposer_reward(report: AdmissionReport) -> float:
+    """The reward of a report; one that was admitted without calibration earns 1.0, because nothing tells it from others."""
+    if not report.admitted:
+        return refused_reward(report.refused_at)
+    measures = {result.stage: result.measures for result in report.stages}
+    found = measures.get("S9", {})
+    if "solved" not in found:
+        return 1.0
+    novelty = measures.get("N2", {}).get("novelty", 1.0)
+    return admitted_reward(found["solved"], found["replies"], found["mixed_fraction"], novelty)
+
+
+def _log_likelihood(rate: float, solved: int, wrong: int) -> float:
+    if (rate == 0.0 and solved) or (rate == 1.0 and wrong):
+        return -math.inf
+    right = solved * math.log(rate) if solved else 0.0
+    return right + (wrong * math.log1p(-rate) if wrong else 0.0)
