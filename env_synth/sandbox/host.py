@@ -25,7 +25,7 @@ from env_synth.config import SandboxConfig
 from env_synth.contract import EnvironmentInfo, Failure, FailureClass
 from env_synth.errors import SandboxError
 from env_synth.sandbox import messages
-from env_synth.sandbox.launch import HANG_UP_S, Process, Zygote
+from env_synth.sandbox.launch import HANG_UP_S, Preload, Process, Zygote
 from env_synth.sandbox.lockdown import WORKER_CPU_S, Layers
 from env_synth.sandbox.worker import READY
 
@@ -311,11 +311,12 @@ def _how_it_ended(status: int, cpu_s: float) -> Failure:
 class Sandbox:
     """Opens workers. A context manager; its zygotes start when first needed, one for each hash seed asked for."""
 
-    def __init__(self, config: SandboxConfig, layers: Layers | None = None) -> None:
-        """`layers`: only for tests, to take a layer away."""
+    def __init__(self, config: SandboxConfig, layers: Layers | None = None, preload: Preload | None = None) -> None:
+        """`layers`: only for tests, to take a layer away. `preload`: packages that sources of this sandbox may import."""
         config.validate()
         self._config = config
         self._layers = layers or Layers()
+        self._preload = preload
         self._zygotes: dict[int, Zygote] = {}
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._warned = False
@@ -343,7 +344,7 @@ class Sandbox:
             zygote.close()
             zygote = None
         if zygote is None:
-            zygote = Zygote(self._layers, self._config.address_space_mib, hash_seed)
+            zygote = Zygote(self._layers, self._config.address_space_mib, hash_seed, self._preload)
             self._zygotes[hash_seed] = zygote
         return zygote
 

@@ -25,7 +25,26 @@ START_TIMEOUT_S = 300.0  # wall clock: a starved machine is slow, not wrong
 END_TIMEOUT_S = 10.0
 HANG_UP_S = 0.2  # from a dying process's last socket being closed until its status is known; memory is freed before
 _ROOT = str(Path(__file__).resolve().parents[2])
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from env_synth.sandbox import zygote; zygote.main(sys.argv[2])"
+_BOOT = "from env_synth.sandbox import zygote; zygote.main(sys.argv[2])"
+
+
+@dataclass(frozen=True)
+class Preload:
+    """Code of the host's own choice that a zygote runs before it closes itself off, so that its sources may import more.
+
+    `module.preload(argument)` is called in the zygote, with the host's rights, as if the host had called it; the workers are
+    locked as ever. Only for packages that a user has installed on purpose (`env_synth.adapters`): a zygote without one is as
+    small as before.
+    """
+
+    module: str
+    argument: str = ""
+    import_path: tuple[str, ...] = ()  # directories beside this project's own
+
+    def __post_init__(self) -> None:
+        """Refuses what is no module's name, because it becomes part of a statement."""
+        if not all(part.isidentifier() for part in self.module.split(".")):
+            raise SandboxError(f"a preload needs a module's name, got {self.module!r}")
 
 
 @dataclass
@@ -74,6 +93,7 @@ class Zygote:
     layers: Layers
     address_space_mib: int
     hash_seed: int
+    preload: Preload | None = None
     errors: dict[str, str] = field(default_factory=dict)
     evidence: dict[str, bool] = field(default_factory=dict)
     dead: bool = False
@@ -92,8 +112,14 @@ class Zygote:
             "layers": asdict(self.layers),
             "address_space_mib": self.address_space_mib,
         }
+        paths, first, told = [_ROOT], "", ""
+        if self.preload is not None:
+            paths += self.preload.import_path
+            first, told = f"import {self.preload.module} as first; first.preload(sys.argv[3]); ", self.preload.argument
+        boot = f"import sys; sys.path[:0] = sys.argv[1].split({os.pathsep!r}); {first}{_BOOT}"
+        flags = ["-s", "-S", "-P", "-B", "-X", "utf8"]
         self._child = subprocess.Popen(
-            [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _BOOT, _ROOT, json.dumps(settings)],
+            [sys.executable, *flags, "-c", boot, os.pathsep.join(paths), json.dumps(settings), told],
             env={"PYTHONHASHSEED": str(self.hash_seed)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -38,6 +38,7 @@ DENIED_EVENTS = (
 DENIED_EXACT = ("open", "_thread.start_new_thread", "_thread.start_joinable_thread", "sys.addaudithook", "builtins.input")
 
 _denied: list[str] = []
+counted_folders: tuple[str, ...] = ()  # code that counts as the source's own: what a preload adds (`launch.Preload`)
 
 
 class BadOutputError(Exception):
@@ -176,7 +177,7 @@ def _count(state: dict[str, Any], method: str, arguments: list[Any]) -> dict[str
 
     def step(code: types.CodeType, offset: int) -> Any:
         nonlocal steps
-        if code.co_filename != SOURCE_NAME:
+        if code.co_filename != SOURCE_NAME and not code.co_filename.startswith(counted_folders):
             return sys.monitoring.DISABLE
         steps += 1
         return None
