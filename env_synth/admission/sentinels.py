@@ -68,8 +68,8 @@ _BROKEN: dict[str, tuple[str, str, str, str]] = {
     "colours_wrong_edge": (
         "graph_colouring",
         "verify too lax",
-        'for first, second in public["edges"])',
-        'for first, second in public["edges"][1:])',
+        'parts[second - 1] for first, second in public["edges"])',
+        'parts[second - 1] for first, second in public["edges"][1:])',
     ),
 }
 

@@ -1,6 +1,10 @@
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,9 @@ from env_synth import admit
 from env_synth.contract import Proposal
 from env_synth.registry import Registry
 from env_synth.seeds import seed_sources
+from env_synth.solver.http import KEY_VARIABLE
+from tests.env_synth.endpoint_double import EndpointDouble, serving
+from tests.env_synth.scripted_double import BROKEN, SOUND, ScriptedDouble
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
@@ -56,6 +63,29 @@ def test_misuse_is_2_and_says_what(
     assert capsys.readouterr().err.startswith("admit: ")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--solver=http://127.0.0.1:9/v1"],
+        ["--model=m"],
+        ["--embedder=e"],
+        ["--workers=0"],
+        ["--workers=two"],
+    ],
+)
+def test_options_that_make_no_sense_are_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        admit.main([str(GOOD), *arguments])
+    assert raised.value.code == 2
+
+
+@pytest.mark.parametrize("option", ["--solver=file:///etc/passwd", "--html=/nowhere/x.html", "--reports=/nowhere/x.jsonl"])
+def test_what_cannot_be_used_is_2_and_named(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ["--model=m"] if "solver" in option else []
+    assert admit.main([str(BAD), option, *model]) == 2
+    assert capsys.readouterr().err.startswith("admit: ")
+
+
 def test_unknown_option_is_2() -> None:
     with pytest.raises(SystemExit) as raised:
         admit.main(["--nonsense"])
@@ -82,3 +112,112 @@ def test_the_command_itself(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "env_synth.admit", str(seed)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "admitted_mechanically" in done.stdout
+
+
+# --- a page, and reports that outlive a kill --------------------------------------------------------------------------
+
+
+def test_the_page_shows_verdicts_and_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "out.html"
+    assert admit.main([str(BAD), f"--html={page}"]) == 1
+    text = page.read_text()
+    assert "prompt too short" in text
+    assert "No model was asked" in text
+    assert str(BAD) in text
+
+
+def test_a_rerun_takes_up_finished_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "reports.jsonl"
+    assert admit.main([str(BAD), "--json", f"--reports={kept}"]) == 1
+    first, written = capsys.readouterr().out, kept.read_bytes()
+    assert admit.main([str(BAD), "--json", f"--reports={kept}"]) == 1
+    assert capsys.readouterr().out == first
+    assert kept.read_bytes() == written, "nothing was judged again"
+    assert admit.main([str(BAD), "--json", "--all_stages", f"--reports={kept}"]) == 1
+    assert len(kept.read_bytes()) > len(written), "other settings are judged anew"
+
+
+def test_a_kill_in_the_middle_loses_no_finished_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    broken = sorted((CORPUS / "broken").glob("verify_*.py"))[:8]
+    for path in broken:
+        (sources / path.name).write_text(path.read_text())
+    kept = tmp_path / "reports.jsonl"
+    command = [sys.executable, "-m", "env_synth.admit", str(sources), f"--reports={kept}", "--workers=1"]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and running.poll() is None:
+        if kept.exists() and kept.read_bytes().count(b"\n") >= 2:
+            break
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    finished = [line for line in kept.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    assert len(finished) >= 2
+    admit.main([str(sources), f"--reports={kept}", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert [Path(row["file"]).name for row in shown] == [path.name for path in broken]
+    after = kept.read_bytes().splitlines(keepends=True)
+    assert after[: len(finished)] == finished, "what was finished before the kill was not judged again"
+    assert len(after) == len(broken)
+
+
+# --- with a scripted double behind a real connection ------------------------------------------------------------------
+
+
+def josephus(prompt: str) -> str:
+    size, step = int(re.findall(r"([0-9]+) people numbered", prompt)[0]), int(re.findall(r"Every ([0-9]+)-th", prompt)[0])
+    place = 0
+    for count in range(2, size + 1):
+        place = (place + step) % count
+    return str(place + 1)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[EndpointDouble]:
+    double = ScriptedDouble(
+        review=lambda prompt, place: BROKEN if "class Doubtful" in prompt else SOUND,
+        opinion=(CORPUS / "brute_force" / "josephus.py").read_text(),
+        solve=josephus,
+        solve_rate=lambda prompt: max(0.0, 1.2 - int(prompt.split(" ", 1)[0]) / 40),
+    )
+    server = serving(double)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_with_a_solver_an_environment_can_be_admitted(
+    endpoint: EndpointDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "sesame-123")
+    doubtful, kept, page = tmp_path / "doubtful.py", tmp_path / "reports.jsonl", tmp_path / "out.html"
+    doubtful.write_text(GOOD.read_text().replace("class Josephus", "class Doubtful"))
+    solver = [f"--solver={endpoint.url}", "--model=double"]
+    assert admit.main([str(GOOD), *solver, "--json"]) == 0
+    (good,) = json.loads(capsys.readouterr().out)
+    assert (good["verdict"], good["admitted"]) == ("admitted", True)
+    assert [stage["stage"] for stage in good["stages"]][-3:] == ["S8", "S9", "N2"]
+    assert admit.main([str(doubtful), str(BAD), *solver, f"--reports={kept}", f"--html={page}"]) == 1
+    shown = capsys.readouterr()
+    assert "review_statement" in shown.out
+    assert all("sesame" not in text for text in (shown.out, shown.err, kept.read_text(), page.read_text()))
+    assert all(headers["Authorization"] == "Bearer sesame-123" for _, _, headers in endpoint.requests)
+
+
+def test_likeness_to_a_registry_takes_an_embedder(
+    endpoint: EndpointDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Registry.open(tmp_path) as registry:
+        for source in seed_sources().values():
+            registry.admit(Proposal(source, "seed"), step=0)
+    solver = [f"--solver={endpoint.url}", "--model=double", "--embedder=double"]
+    assert admit.main([str(GOOD), f"--registry={tmp_path}", *solver, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["verdict"] == "admitted"
+
+
+def test_an_endpoint_that_is_not_there_is_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("env_synth.solver.http.time.sleep", lambda seconds: None)
+    assert admit.main([str(GOOD), "--solver=http://127.0.0.1:9/v1", "--model=m"]) == 2
+    assert "no answer" in capsys.readouterr().err

@@ -1,11 +1,9 @@
 """The client against a real server in this process, which says what a test has scripted: a double of an endpoint."""
 
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -14,46 +12,9 @@ from env_synth.config import SolverConfig
 from env_synth.errors import SolverError
 from env_synth.solver.http import KEY_VARIABLE, HttpSolver
 from env_synth.solver.protocol import Reply, reply_seed
+from tests.env_synth.endpoint_double import Answer, EndpointDouble
 
-type Answer = tuple[int, Any, dict[str, str]]
 FAST = SolverConfig(timeout_s=5.0, attempts=3, first_pause_s=0.0, max_pause_s=0.05, requests=4)
-
-
-class EndpointDouble(ThreadingHTTPServer):
-    """Answers with what `script` makes of the parsed request; keeps requests and headers."""
-
-    daemon_threads = True
-
-    def __init__(self, script: Callable[[dict[str, Any], int], Answer]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.script = script
-        self.requests: list[tuple[str, dict[str, Any], dict[str, str]]] = []
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: EndpointDouble
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.requests.append((self.path, body, dict(self.headers)))
-            count = len(self.server.requests)
-        status, answer, headers = self.server.script(body, count)
-        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
 
 type Serve = Callable[[Callable[[dict[str, Any], int], Answer]], EndpointDouble]
