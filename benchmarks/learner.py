@@ -70,7 +70,7 @@ def make_rollouts(vocab_size: int) -> AdvantageBatch:
         truncated=np.zeros(count, bool),
         policy_versions=np.zeros(count, np.int32),
     )
-    scored = ScoredBatch(rollouts, rng.random(count).astype(np.float32), np.ones(count, bool))
+    scored = ScoredBatch(rollouts, rng.random(count).astype(np.float32), np.ones(count, bool), np.zeros(count, bool))
     return compute_advantages(scored, Config().objective)
 
 
@@ -139,7 +139,7 @@ class TorchSide:
         if counted:
             self.timing = self.timing + Timing((answer["wall_s"],), (answer["cpu_s"],))
         self.first = self.first or answer
-        self.peak_mib = answer["peak_mib"]
+        self.peak_mib = peak_memory_mib(self.process.pid)
 
     def close(self) -> None:
         """Ends the process."""

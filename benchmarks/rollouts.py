@@ -68,7 +68,7 @@ class Peer:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return self._read()
+        return self._read() | {"peak_mib": peak_memory_mib(self._process.pid)}
 
     def close(self) -> None:
         """End the process."""

@@ -52,7 +52,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """One entry of the history. `kind`: proposed, report, admitted, refused, status, level, snapshot or rewind."""
+    """One entry of the history. `kind`: proposed, report, admitted, refused, status, level, snapshot, containment or rewind."""
 
     sequence: int
     kind: str
@@ -218,6 +218,11 @@ class Registry:
             for r, admitted in kept + refused
         )
 
+    @property
+    def weakest_containment(self) -> str:
+        """The weakest sandbox tier that anything of this registry ran in, "" where none was noted."""
+        return self._state.weakest_containment
+
     def events(self) -> list[Event]:
         """The visible history: what no rewind has hidden, rewinds themselves left out."""
         return _visible(self._read_events(), self._head)
@@ -271,6 +276,12 @@ class Registry:
         """Notes that snapshot `number` was made."""
         with self._transaction():
             self._append("snapshot", "", step, {"number": number})
+
+    def record_containment(self, containment: str, *, step: int) -> None:
+        """Notes how strongly model-written code was contained from `step` on; nothing where that is as it was."""
+        if containment != self._state.containment:
+            with self._transaction():
+                self._append("containment", "", step, {"containment": containment})
 
     def rewind(self, sequence: int) -> None:
         """Makes the registry what it was when `sequence` was its head. The events after it stay, hidden.
@@ -361,6 +372,8 @@ class _State:
         self.admitted: dict[str, EnvironmentRecord] = {}
         self.refused: dict[str, RefusedRecord] = {}
         self.reports: dict[str, dict[str, Any]] = {}
+        self.containment = ""
+        self.weakest_containment = ""
 
     def apply(self, event: Event, sources: Mapping[str, str]) -> None:
         identity, payload = event.environment_id, event.payload
@@ -386,6 +399,10 @@ class _State:
             self.admitted[identity] = replace(self.admitted[identity], status=Status(payload["status"]))
         elif event.kind == "level":
             self.admitted[identity] = replace(self.admitted[identity], level=payload["level"])
+        elif event.kind == "containment":
+            self.containment = payload["containment"]
+            # Tier names sort from strong to weak: tier1, tier2, tier3, tier3-unsafe.
+            self.weakest_containment = max(self.weakest_containment, self.containment)
 
 
 def _visible(events: list[Event], head: int) -> list[Event]:

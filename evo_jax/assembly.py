@@ -33,8 +33,10 @@ from evo_jax.pool import EnvironmentPool
 from evo_jax.records import ScoredBatch
 from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
 from evo_jax.rollouts.protocol import RolloutEngine, SamplingParams
+from evo_jax.rollouts.weight_sync import sync_weights
 
 SAMPLES_PER_STEP = 4
+UNSAFE = "-unsafe"
 BEFORE_EVERYTHING = -1  # a run killed before its first checkpoint starts again, with empty files
 MAX_SAMPLE_CHARACTERS = 4000
 
@@ -103,6 +105,8 @@ class Ring:
             "environments/proposals": origins.count("proposal"),
             "environments/retired": len(self.registry.environments(status="retired")),
             "environments/quarantined": len(self.registry.environments(status="quarantined")),
+            "sandbox/tier": int(self.scoring.containment.removeprefix("tier").removesuffix(UNSAFE)),
+            "sandbox/unsafe": float(self.scoring.containment.endswith(UNSAFE)),
         }
 
     def write_metrics(self, metrics: dict[str, MetricValue]) -> dict[str, float]:
@@ -111,9 +115,9 @@ class Ring:
         return reduce_metrics([metrics])
 
     def write_timings(self, timings: dict[str, float]) -> None:
-        """Writes the step's times, with the process's peak memory."""
+        """Writes the step's times, with the process's peak memory and the scoring pool's counters so far."""
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self.metrics.write(self.step, {**timings, "memory/peak_mib": peak_kib / 1024})
+        self.metrics.write(self.step, {**timings, "memory/peak_mib": peak_kib / 1024, **self.scoring.counters.summary()})
 
     def log_samples(self, scored: ScoredBatch, instances: Sequence[Instance]) -> None:
         """A few rollouts of a step, for the report."""
@@ -173,13 +177,15 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             evolution = Evolution(config, policy.tokenizer, registry, sandbox)
             stack.callback(evolution.close)
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, checkpoint.progress if checkpoint else None)
+        scoring = stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring))
+        registry.record_containment(scoring.containment, step=step)
 
         engine = build_engine(config, policy)
         tokenizer, reference_params = policy.tokenizer, params if config.objective.kl_weight else None
         # The learner and the engine have copies: the loaded weights would only take up memory for the whole run.
         del policy, params
         stack.callback(engine.close)
-        engine.load_weights(train_state.params, step)
+        sync_weights(engine, train_state.params, step)
         resume_step = checkpoint.step if checkpoint is not None else BEFORE_EVERYTHING if resume else None
         logs = [StepLog(directory / name, resume_step=resume_step) for name in ("evaluations.jsonl", "samples.jsonl")]
         for log in logs:
@@ -197,7 +203,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             registry=registry,
             pool=pool,
             evolution=evolution,
-            scoring=stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring)),
+            scoring=scoring,
             loader=loader,
             snapshot=snapshot,
             held_out=_held_out_of_seeds(pool.open_snapshot(1)),

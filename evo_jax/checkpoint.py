@@ -32,12 +32,17 @@ class Checkpoint:
 class CheckpointStore:
     """The checkpoints of one run, in one directory; the newest `keep` stay."""
 
-    def __init__(self, directory: Path, *, keep: int) -> None:
-        """Opens or creates `directory`; what a killed save left behind is removed."""
-        self.directory = directory.absolute()
+    def __init__(self, directory: Path, *, keep: int, read_only: bool = False) -> None:
+        """Opens or creates `directory`; what a killed save left behind is removed.
+
+        `read_only`: nothing is made, cleaned up or saved, so that a run may be saving there at the same time.
+        """
+        self.directory, self._read_only = directory.absolute(), read_only
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
-            cleanup_tmp_directories=True,
+            max_to_keep=None if read_only else keep,
+            read_only=read_only,
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
             # On CPU a background save would read the very buffers that the next update donates and overwrites.
             enable_async_checkpointing=jax.default_backend() != "cpu",
         )
@@ -55,8 +60,10 @@ class CheckpointStore:
         """Saves under a temporary name and publishes at the end: a failure leaves every earlier checkpoint as it was.
 
         Raises:
-            CheckpointError: the disk is full or cannot be written.
+            CheckpointError: the disk is full or cannot be written, or the store was opened read-only.
         """
+        if self._read_only:
+            raise CheckpointError(f"{self.directory} was opened read-only: step {checkpoint.step} is not saved")
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(checkpoint.state), progress=ocp.args.JsonSave(checkpoint.progress)
         )

@@ -24,6 +24,7 @@ def view_environments(ring: Ring, late_counts: Mapping[str, float]) -> ReportEnv
         refusals=tuple(_refusal(ring, record) for record in ring.registry.refused()),
         stage_order=STAGE_NAMES,
         late_counts=late_counts,
+        containment=ring.registry.weakest_containment,
     )
 
 

@@ -97,14 +97,19 @@ class Evolution:
             assert report is not None
             if repeated:
                 counts.refused(kind, "repeated")
+            elif report.is_undecided:
+                counts.undecided(kind)
             else:
                 self._record(candidate, report, step)
                 counts.admitted(kind) if report.admitted else counts.refused(kind, report.refused_at)
             if kind == "proposals":
-                rewards.append(0.0 if repeated else proposal_reward(report))
+                undecided = report.is_undecided and not repeated
+                rewards.append(np.nan if undecided else 0.0 if repeated else proposal_reward(report))
         scored = None
         if asked.rollouts is not None:
-            scored = ScoredBatch(asked.rollouts, np.array(rewards, np.float32), np.ones(len(rewards), np.bool_))
+            values = np.array(rewards, np.float32)
+            faults = np.isnan(values)
+            scored = ScoredBatch(asked.rollouts, np.nan_to_num(values), ~faults, faults)
         return RoundOutcome(scored, counts.metrics(len(rewards), len(asked.composites)))
 
     def close(self) -> None:
@@ -129,7 +134,7 @@ class Evolution:
         self._asked = asked
         proposals = [candidate for candidate in _candidates(asked) if isinstance(candidate, Proposal)]
         admission = Admission(self._config.env_synth.admission, self._sandbox, self._registry.archive())
-        self._reports = self._background.submit(admission.check_many, proposals)
+        self._reports = self._background.submit(_judge, admission, proposals)
 
     def _prompts(self, step: int) -> tuple[PromptBatch, tuple[tuple[str, ...], ...]]:
         """Prompts that ask for an environment: exemplars and themes vary by step and place, fixed by the run's seed."""
@@ -182,6 +187,15 @@ class Evolution:
             self._registry.refuse(candidate, step=step, report=report)
 
 
+def _judge(admission: Admission, proposals: Sequence[Proposal]) -> list[AdmissionReport]:
+    """Reports in order; what the machine kept from a verdict (out of memory, overloaded) is judged once more."""
+    reports = admission.check_many(proposals)
+    again = [place for place, report in enumerate(reports) if report.is_undecided]
+    for place, report in zip(again, admission.check_many([proposals[place] for place in again]), strict=True):
+        reports[place] = report
+    return reports
+
+
 def proposal_reward(report: AdmissionReport) -> float:
     """The proposer's reward (METHOD.md): 0 for a copy, up to 0.2 by the stage that refused, 1 when admitted.
 
@@ -194,7 +208,6 @@ def proposal_reward(report: AdmissionReport) -> float:
     return REFUSED_REWARD_CAP * STAGE_NAMES.index(report.refused_at) / len(STAGE_NAMES)
 
 
-@dataclass
 class _Counts:
     """Admission counts of a round, under their metric names."""
 
@@ -206,6 +219,9 @@ class _Counts:
 
     def refused(self, kind: str, stage: str) -> None:
         self._add(f"{kind}/refused/{stage}")
+
+    def undecided(self, kind: str) -> None:
+        self._add(f"{kind}/undecided")
 
     def metrics(self, proposals: int, composites: int) -> dict[str, float]:
         return {"proposals/asked": proposals, "composites/tried": composites, **self._values}

@@ -36,7 +36,7 @@ def export(run_dir: Path, output: Path, *, step: int | None, dtype: str) -> int:
     """
     config = read_config(run_dir)
     policy = load_policy(config.policy.path, param_dtype=config.policy.param_dtype, compute_dtype="float32")
-    store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep)
+    store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep, read_only=True)
     like = Learner(config, policy.decoder).abstract_state(nnx.state(policy.decoder))
     checkpoint = store.restore(like, lambda text: print(f"warning: {text}", file=sys.stderr), step)
     store.close()

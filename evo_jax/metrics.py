@@ -65,7 +65,7 @@ class Metric:
 
 
 def _row(name: str, unit: str, reduction: str, meaning: str, *, per_role: bool = False) -> Metric:
-    timing = name.startswith(("time/", "perf/", "memory/"))
+    timing = name.startswith(("time/", "perf/", "memory/", "scoring/"))
     return Metric(name, unit, Reduction(reduction), meaning, Kind.TIMING if timing else Kind.DETERMINISTIC, per_role)
 
 
@@ -114,8 +114,12 @@ METRICS: tuple[Metric, ...] = (
     _row("environments/retired", "environments", "last", "Environments rotated out or mastered so far."),
     _row("environments/quarantined", "environments", "last", "Environments set aside for failures so far."),
     _row("proposals/asked", "proposals", "sum", "Proposals the policy was asked for."),
+    _row("sandbox/tier", "1", "last", "How strongly environments are contained: 1 strongest, 3 not at all (docs/sandbox.md)."),
+    _row("sandbox/unsafe", "1", "last", "1 where untrusted environments ran uncontained because the config said so."),
     _row("proposals/admitted", "proposals", "sum", "Proposals admitted to the registry."),
     _row("proposals/refused/*", "proposals", "sum", "Proposals refused, by the stage that refused them."),
+    _row("proposals/undecided", "proposals", "sum", "Proposals that a fault of the machine kept from a verdict, twice."),
+    _row("composites/undecided", "environments", "sum", "Composites that a fault of the machine kept from a verdict, twice."),
     _row("composites/tried", "environments", "sum", "Composites offered for admission."),
     _row("composites/admitted", "environments", "sum", "Composites admitted to the registry."),
     _row("composites/refused/*", "environments", "sum", "Composites refused, by the stage that refused them."),
@@ -137,6 +141,17 @@ METRICS: tuple[Metric, ...] = (
     _row("perf/update_tokens_per_s", "tokens/s", "mean", "Prompt and completion tokens packed per second of time/update."),
     _row("perf/cpu_share", "fraction", "mean", "CPU time used / (wall time * cores allowed): low means a busy machine."),
     _row("memory/peak_mib", "MiB", "max", "Peak resident memory of the process so far."),
+    # ---- the scoring pool, since it was opened: timings.jsonl ----------------------------------------------------------
+    _row("scoring/calls_per_s", "1/s", "last", "Answers graded per second with at least one group under way."),
+    _row("scoring/queue_wait_s", "s", "last", "Mean time a group waited for a worker."),
+    _row("scoring/groups", "groups", "last", "Groups scored."),
+    _row("scoring/missing_answer_fraction", "fraction", "last", "Replies in which no answer was found."),
+    _row("scoring/retries", "count", "last", "Host faults that were tried again."),
+    _row("scoring/replays", "groups", "last", "Groups graded twice, the second time in reverse order."),
+    _row("scoring/mismatches", "groups", "last", "Groups whose grades changed when graded again."),
+    _row("scoring/live_workers", "processes", "last", "Workers at this moment."),
+    _row("scoring/peak_worker_mib", "MiB", "last", "The most memory any worker held."),
+    _row("scoring/failures/*", "scores", "last", "Invalid scores, by class of failure."),
 )
 
 _EXACT: dict[str, Metric] = {row.name: row for row in METRICS if not row.name.endswith("/*")}

@@ -100,7 +100,10 @@ class EnvironmentPool:
                 )
 
     def rotate(self, step: int) -> None:
-        """Quarantines environments that fail too often and rotates out those past their age; seeds never age."""
+        """Quarantines environments that fail too often, rotates out those past their age, then the oldest above the cap.
+
+        Seeds are never rotated out.
+        """
         evolve = self._config.evolve
         for record in self.active():
             failed, total = self._scores.get(record.environment_id, (0, 0))
@@ -110,6 +113,12 @@ class EnvironmentPool:
             elif record.origin != "seed" and step - record.admitted_step >= evolve.max_age_steps:
                 evidence = {"age_steps": step - record.admitted_step}
                 self._registry.set_status(record.environment_id, "retired", step=step, reason="age", evidence=evidence)
+        active = self.active()
+        made = [record for record in active if record.origin != "seed"]
+        surplus = max(0, len(active) - evolve.max_active_environments)
+        for record in made[:surplus]:
+            evidence = {"active": len(active), "max_active_environments": evolve.max_active_environments}
+            self._registry.set_status(record.environment_id, "retired", step=step, reason="surplus", evidence=evidence)
 
     # ---- snapshots -----------------------------------------------------------------------------------------------------
 

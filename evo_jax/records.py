@@ -106,11 +106,15 @@ class RolloutBatch:
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """Rollouts with their rewards; where `valid` is False the environment or the host failed and the reward means nothing."""
+    """Rollouts with their rewards; where `valid` is False the environment or the host failed and the reward means nothing.
+
+    `host_faults` marks the invalid ones that say nothing of the environment: they never count against it.
+    """
 
     rollouts: RolloutBatch
     rewards: Float32[np.ndarray, " B"]
     valid: Bool[np.ndarray, " B"]
+    host_faults: Bool[np.ndarray, " B"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ out: running environments (`env_synth.scoring`), rewards of proposals (`evolve.p
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence, Set
 
@@ -19,7 +20,7 @@ from evo_jax.records import RolloutBatch, ScoredBatch
 def score_rollouts(
     rollouts: RolloutBatch, instances: Sequence[Instance], sources: Mapping[str, str], trusted: Set[str], pool: ScoringPool
 ) -> ScoredBatch:
-    """Rewards in {0, 1} and the valid mask.
+    """Rewards in {0, 1} and the masks of what could not be scored, and of that, what was the host's own fault.
 
     `instances` are those of the prompts, `sources` maps environment ids to text, `trusted` are the ids of the pinned seeds.
     """
@@ -36,11 +37,15 @@ def score_rollouts(
     scores = [score for group in pool.score(items) for score in group]
     valid = np.array([score.valid for score in scores], np.bool_)
     values = np.array([score.value if score.valid else 0.0 for score in scores], np.float32)
-    return ScoredBatch(rollouts, values, valid)
+    faults = [score.failure is not None and score.failure.failure_class.is_host_fault for score in scores]
+    return ScoredBatch(rollouts, values, valid, np.array(faults, np.bool_))
 
 
-def randomise_rewards(scored: ScoredBatch, run_seed: int, step: int) -> ScoredBatch:
-    """The same rollouts with fair coin flips for rewards, fixed by (run_seed, step): a policy must not learn from them."""
-    digest = hashlib.sha256(f"random rewards/{run_seed}/{step}".encode()).digest()
+def randomise_rewards(scored: ScoredBatch, run_seed: int, step: int, batch: int) -> ScoredBatch:
+    """The same rollouts with fair coin flips for rewards, which a policy must not learn from.
+
+    The flips are fixed by (run_seed, step, batch), `batch` counting the batches of one step: first, then backfill.
+    """
+    digest = hashlib.sha256(f"random rewards/{run_seed}/{step}/{batch}".encode()).digest()
     flips = np.random.default_rng(int.from_bytes(digest[:8], "big")).integers(0, 2, size=scored.rewards.shape)
-    return ScoredBatch(scored.rollouts, flips.astype(np.float32), scored.valid)
+    return dataclasses.replace(scored, rewards=flips.astype(np.float32))

@@ -33,9 +33,10 @@ class SolverMetrics:
         for place, instance in enumerate(instances):
             group = slice(place * size, (place + 1) * size)
             solved, valid = float(scored.rewards[group].sum()), float(scored.valid[group].sum())
+            judged = size - int(scored.host_faults[group].sum())
             self._add("solve_rate", solved, valid)
             self._add(f"solve_rate/{metric_label(self._ring.names[instance.environment_id])}", solved, valid)
-            self._ring.pool.note_scores(instance.environment_id, failed=size - int(valid), total=size)
+            self._ring.pool.note_scores(instance.environment_id, failed=judged - int(valid), total=judged)
         self._ring.log_samples(scored, instances)
 
     @property

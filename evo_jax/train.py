@@ -1,7 +1,8 @@
 """`python -m evo_jax.train --config=FILE [--config.section.field=value ...]`: flags -> config -> the ring.
 
 `--dry_run` prints the resolved config and the memory estimate; `--resume` goes on from the newest checkpoint of
-config.run_dir. Exit codes: 0 done, 1 the run failed with a clear error, 2 misuse, 143 stopped by SIGTERM after saving.
+config.run_dir. Exit codes: 0 done, 1 the run failed with a clear error, 2 misuse, 130 interrupted, 143 stopped by SIGTERM
+after saving.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config and the
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint in config.run_dir.")
 
 MISUSE = 2
+INTERRUPTED = 130
 
 
 def parse_flags(arguments: Sequence[str]) -> list[str]:
@@ -88,6 +90,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         with RunDirectory(config, resume=RESUME.value) as directory:
             return trainer.run(config, directory.path, resume=RESUME.value)
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the newest checkpoint, if there is one", file=sys.stderr)
+        return INTERRUPTED
     except Exception as error:
         return _report(error, MISUSE if isinstance(error, ConfigError) else 1)
 

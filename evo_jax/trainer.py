@@ -29,6 +29,7 @@ from evo_jax.report.page import write_report
 from evo_jax.report.summary import write_summary
 from evo_jax.rewards import randomise_rewards, score_rollouts
 from evo_jax.rollouts.batches import to_requests, to_rollout_batch
+from evo_jax.rollouts.weight_sync import sync_weights
 from evo_jax.solver_metrics import SolverMetrics
 
 __all__ = ["describe_memory", "run"]
@@ -104,7 +105,7 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
             ring.train_state, update_metrics = ring.learner.update(ring.train_state, batches, ring.reference_params)
         ring.step += 1
         with record.clock.phase("time/weight_sync", "weight sync"):
-            ring.engine.load_weights(ring.train_state.params, ring.step)
+            sync_weights(ring.engine, ring.train_state.params, ring.step)
     record.metrics |= update_metrics | ring.standing_metrics()
     return record
 
@@ -147,7 +148,8 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
         with record.clock.phase("time/scoring", "scoring"):
             scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.scoring)
             ring.pool.quarantine(ring.scoring.take_mismatches(), ring.step)
-        rewarded = randomise_rewards(scored, config.seed, ring.step) if config.data.rewards == "random" else scored
+        is_control = config.data.rewards == "random"
+        rewarded = randomise_rewards(scored, config.seed, ring.step, len(batches)) if is_control else scored
         batches.append(compute_advantages(rewarded, config.objective))
         solver_metrics.add(scored, rewarded, instances)
         kept_groups = int(batches[-1].kept.reshape(-1, config.rollout.group_size).any(axis=1).sum())

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     # The first group is mixed; the second is all wrong and teaches nothing.
     rewards = np.array([1, 0, 0, 0, 0, 0, 0, 0], np.float32)
     objective = ObjectiveConfig()
-    batch = compute_advantages(ScoredBatch(rollouts, rewards, np.ones(8, np.bool_)), objective)
+    batch = compute_advantages(ScoredBatch(rollouts, rewards, np.ones(8, np.bool_), np.zeros(8, np.bool_)), objective)
     print("advantages", batch.advantages, "kept", batch.kept)
     [rows] = pack([batch], LearnerConfig(row_tokens=16, rows_per_micro_batch=1), objective)
     print("tokens of the packed row", rows.tokens[0], "completion of each", rows.completion_ids[0])

@@ -2,14 +2,13 @@
 
 Run by benchmarks/rollouts.py in an environment of its own with xllamacpp (llama.cpp in a prebuilt wheel), never imported:
     python llama_cpp_rollouts.py MODEL.gguf THREADS
-Each line on stdin, {"prompts" [B][n], "new_tokens"}, is one run, answered by one line of JSON: seconds, CPU seconds, tokens,
-peak MiB. The engine batches the B requests continuously; end of sequence is ignored. Left out: HTTP, and sharing a
+Each line on stdin, {"prompts" [B][n], "new_tokens"}, is one run, answered by one line of JSON: seconds, CPU seconds,
+tokens. The engine batches the B requests continuously; end of sequence is ignored. Left out: HTTP, and sharing a
 group's prompt, which is within 6 % of the operations of a run of 48 new tokens.
 """
 
 import concurrent.futures
 import json
-import resource
 import sys
 import time
 
@@ -30,7 +29,7 @@ def start(path, threads, prompts, new_tokens):
 
 def generate(server, prompts, new_tokens):
     """One run; returns how many tokens it made."""
-    wanted = {"n_predict": new_tokens, "ignore_eos": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "samplers": ["temperature"]}
+    wanted = {"n_predict": new_tokens, "ignore_eos": True, "temperature": 1.0, "samplers": ["temperature"]}
 
     def one(prompt):
         answer = server.handle_completions({"prompt": prompt, "cache_prompt": False, **wanted})
@@ -55,7 +54,6 @@ def main():
         if count != len(prompts) * new_tokens:
             raise RuntimeError(f"llama.cpp made {count} tokens, not {len(prompts) * new_tokens}")
         answer = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "tokens": count}
-        answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(answer), flush=True)
 
 

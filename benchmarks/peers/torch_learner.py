@@ -3,11 +3,10 @@
 Run by benchmarks/learner.py in an environment of its own (Python 3.11, torch 2.13.0 CPU, transformers), never imported:
     python torch_learner.py MODEL_DIRECTORY WORKLOAD.npz THREADS ROWS_PER_MICRO_BATCH
 Each line on stdin ("float32" or "bfloat16") is one update, answered by one line of JSON: seconds, CPU seconds, loss,
-gradient norm, peak MiB. Logits are only computed where a completion token is predicted (`logits_to_keep`).
+gradient norm. Logits are only computed where a completion token is predicted (`logits_to_keep`).
 """
 
 import json
-import resource
 import sys
 import time
 
@@ -70,7 +69,6 @@ def main():
                     "cpu_s": time.process_time() - cpu,
                     "loss": loss,
                     "grad_norm": norm,
-                    "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 }
             ),
             flush=True,

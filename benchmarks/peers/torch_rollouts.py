@@ -3,11 +3,10 @@
 Run by benchmarks/rollouts.py in an environment of its own (Python 3.11, torch 2.13.0 CPU, transformers), never imported:
     python torch_rollouts.py MODEL_DIRECTORY THREADS
 Each line on stdin, {"dtype", "prompts" [B][n], "new_tokens"}, is one call of generate, answered by one line of JSON: seconds,
-CPU seconds, tokens, peak MiB. End of sequence is off, so that every completion has exactly `new_tokens`.
+CPU seconds, tokens. End of sequence is off, so that every completion has exactly `new_tokens`.
 """
 
 import json
-import resource
 import sys
 import time
 
@@ -50,7 +49,6 @@ def main():
         wall, cpu = time.perf_counter(), time.process_time()
         count = generate(models[call["dtype"]], call["prompts"], call["new_tokens"])
         answer = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "tokens": count}
-        answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(answer), flush=True)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from env_synth.admission.records import Outcome, StageResult
+from env_synth.admission.records import HOST_FAULT, Outcome, StageResult
 from env_synth.config import AdmissionConfig
 from env_synth.contract import EnvironmentInfo, Failure, Proposal, Split
 from env_synth.environment import Environment, open_environment
@@ -168,7 +168,7 @@ class Candidate:
 
 def refusal_of(failure: Failure, call: str, place: dict[str, Any]) -> RefusalError:
     """A failed call as a refusal; a fault of the host keeps its own name, so that nobody reads it as the source's."""
-    reason = "host_fault" if failure.failure_class.is_host_fault else f"{call}_{failure.failure_class.value}"
+    reason = HOST_FAULT if failure.failure_class.is_host_fault else f"{call}_{failure.failure_class.value}"
     return RefusalError(reason, {**place, "call": call, "expected": "a result", "got": failure.detail})
 
 

@@ -15,10 +15,12 @@ from typing import Any
 
 from env_synth.admission import wrong_answers
 from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, clip, stage
+from env_synth.admission.records import HOST_FAULT
 from env_synth.contract import Failure, Family
 
 INSTANCES_A_LEVEL = 4
 MUTATIONS_AN_INSTANCE = 24
+TRANSPOSITIONS_AN_INSTANCE = 4
 FUZZED_INSTANCES = 4
 _ORDER_IS_FREE = re.compile(
     r"any order|order (?:does|do) ?n[o']t matter|order is (?:free|irrelevant)|in whatever order|as a set", re.I
@@ -70,7 +72,9 @@ def _limit(kind: str, candidate: Candidate, context: Context) -> float | None:
     if kind.startswith("extension"):
         return 0.5
     allowed = config.max_certificate_mutation_accepted_fraction
-    limits = {"mutations": allowed, "constants": 0.5, "other_references": 0.9, "lists": allowed, "swaps": None}
+    if kind in ("swaps", "transpositions"):
+        return None  # the colours of two nodes may change places
+    limits = {"mutations": allowed, "constants": 0.5, "other_references": 0.9, "lists": allowed}
     return limits.get(kind, 0.0)
 
 
@@ -114,7 +118,7 @@ def _graded(candidate: Candidate, context: Context, item: Drawn, answers: Sequen
 
 
 def _raised(failure: Failure, evidence: dict[str, Any]) -> RefusalError:
-    name = "host_fault" if failure.failure_class.is_host_fault else f"verify_{failure.failure_class.value}"
+    name = HOST_FAULT if failure.failure_class.is_host_fault else f"verify_{failure.failure_class.value}"
     return RefusalError(name, {**evidence, "got": failure.detail})
 
 
@@ -134,9 +138,11 @@ def _trials(candidate: Candidate, chosen: Sequence[Drawn]) -> Iterator[_Trial]:
         yield _Trial("mutations", item, tuple(wrong_answers.mutations(item.reference, rng, MUTATIONS_AN_INSTANCE)))
         for place_of, answer in enumerate(wrong_answers.extended(item.reference)):
             yield _Trial(f"extension_{place_of}", item, (answer,))
-        swap = wrong_answers.swapped(item.reference, rng)
-        if swap is not None and not _ORDER_IS_FREE.search(item.prompt):
-            yield _Trial("swaps", item, (swap,))
+        if not _ORDER_IS_FREE.search(item.prompt):
+            exchanged = wrong_answers.transposed(item.reference, rng, TRANSPOSITIONS_AN_INSTANCE)
+            yield _Trial("transpositions", item, tuple(exchanged))
+            swap = wrong_answers.swapped(item.reference, rng)
+            yield _Trial("swaps", item, () if swap is None else (swap,))
 
 
 def _rng(candidate: Candidate, item: Drawn, purpose: str) -> random.Random:

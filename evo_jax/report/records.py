@@ -57,9 +57,11 @@ class ReportEnvironments:
 
     `stage_order` names the admission stages in the order they run. `late_counts` are the admission counts that came in after
     the last step's metrics line, under their names in evo_jax/metrics.py ("proposals/asked", "composites/refused/S4", ...).
+    `containment` is the weakest sandbox tier that anything ran in ("tier1" to "tier3-unsafe"), "" where it is not known.
     """
 
     environments: tuple[ReportEnvironment, ...]
     refusals: tuple[ReportRefusal, ...]
     stage_order: tuple[str, ...]
     late_counts: Mapping[str, float] = field(default_factory=dict)
+    containment: str = ""

@@ -32,12 +32,23 @@ def sentences(run: RunFiles, registry_view: ReportEnvironments) -> list[str]:
     if outcome is not None:
         told.append(_held_out_sentence(outcome))
     told += [_funnel_sentence(funnel) for funnel in funnels(run.metrics, registry_view.late_counts, registry_view.stage_order)]
+    if registry_view.containment:
+        told.append(_containment_sentence(registry_view.containment))
     phases = phase_times(run.timings)
     if phases:
         label, seconds = phases[0]
         total_s = wall_time_s(run.timings)
         told.append(f"It took {duration(total_s)}, most of it {label} ({seconds / max(total_s, 1e-9):.0%}).")
     return told
+
+
+def _containment_sentence(containment: str) -> str:
+    if containment.endswith("-unsafe"):
+        return (
+            "WARNING: this machine cannot contain untrusted environments, and unsafe_trust_code let them run all the same: "
+            "whatever the model wrote has run with the rights of the user who started this."
+        )
+    return f"Untrusted environments ran contained at {containment} (docs/sandbox.md)."
 
 
 def model_name(config: dict[str, Any]) -> str:

@@ -109,6 +109,15 @@ def test_a_rewind_is_the_state_of_the_prefix(tmp_path: Path, actions: list[tuple
         assert (registry.sequence, view(registry)) == (head, last)
 
 
+def test_containment_is_noted_when_it_changes_and_the_weakest_is_remembered(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "r") as registry:
+        for containment in ("tier1", "tier1", "tier3-unsafe", "tier2"):
+            registry.record_containment(containment, step=1)
+    with Registry.open(tmp_path / "r") as registry:
+        assert [event.payload["containment"] for event in registry.events()] == ["tier1", "tier3-unsafe", "tier2"]
+        assert registry.weakest_containment == "tier3-unsafe"
+
+
 def test_rewind_to_the_head_writes_nothing_and_to_the_future_is_refused(tmp_path: Path) -> None:
     with Registry.open(tmp_path) as registry:
         registry.rewind(0)

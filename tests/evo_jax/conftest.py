@@ -54,7 +54,8 @@ def build_scored(
         truncated=masks[1].reshape(-1),
         policy_versions=np.zeros(prompts * group, np.int32),
     )
-    return ScoredBatch(rollouts, reward_array.reshape(-1), ~masks[0].reshape(-1))
+    invalid_members = masks[0].reshape(-1)
+    return ScoredBatch(rollouts, reward_array.reshape(-1), ~invalid_members, np.zeros_like(invalid_members))
 
 
 @pytest.fixture(scope="session")

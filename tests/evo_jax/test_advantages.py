@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evo_jax.advantages import ScoredBatchError, compute_advantages, group_statistics, reward_metrics
 from evo_jax.config import ObjectiveConfig
-from evo_jax.records import Role, ScoredBatch
+from evo_jax.records import Role
 
 PLAIN = ObjectiveConfig()
 SCALED = ObjectiveConfig(advantage_scaling="group_std")
@@ -82,7 +82,7 @@ def test_roles_are_not_mixed(make_scored):
     prompts = solver.rollouts.prompts + proposer.rollouts.prompts
     mixed = dataclasses.replace(solver.rollouts, prompts=prompts, group_size=1)
     with pytest.raises(ScoredBatchError, match=r"per role.*proposer, solver"):
-        compute_advantages(ScoredBatch(mixed, solver.rewards, solver.valid), PLAIN)
+        compute_advantages(dataclasses.replace(solver, rollouts=mixed), PLAIN)
 
 
 def test_a_valid_reward_must_be_finite(make_scored):
@@ -93,7 +93,7 @@ def test_a_valid_reward_must_be_finite(make_scored):
 def test_arrays_must_fit_the_prompts(make_scored):
     scored = make_scored([[1, 0]])
     with pytest.raises(ScoredBatchError, match=r"\(3,\)"):
-        group_statistics(ScoredBatch(scored.rollouts, np.zeros(3, np.float32), scored.valid))
+        group_statistics(dataclasses.replace(scored, rewards=np.zeros(3, np.float32)))
 
 
 def test_metrics_are_taken_before_filtering(make_scored):

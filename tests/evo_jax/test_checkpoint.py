@@ -85,6 +85,22 @@ def test_discarding_lets_a_resumed_run_save_the_same_step_again(tmp_path: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="a small disk needs the right to mount one")
+def test_a_reader_leaves_a_save_that_is_under_way_alone(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", keep=2)
+    store.save(checkpoint(1))
+    half_written = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp"
+    shutil.copytree(tmp_path / "checkpoints" / "1", half_written)
+    reader = CheckpointStore(tmp_path / "checkpoints", keep=1, read_only=True)
+    found = reader.restore(state(0.0), ignore)
+    reader.close()
+    assert found is not None
+    assert found.step == 1
+    assert half_written.is_dir()
+    with pytest.raises(CheckpointError):
+        reader.save(checkpoint(3))
+    assert store.steps == [1]
+
+
 def test_a_full_disk_names_the_step_and_keeps_what_was_saved(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from env_synth.admission.records import STAGE_NAMES, AdmissionReport
+from env_synth.admission.pipeline import Admission
+from env_synth.admission.records import HOST_FAULT, STAGE_NAMES, AdmissionReport
 from env_synth.config import SandboxConfig
 from env_synth.contract import Proposal
 from env_synth.registry import Registry
@@ -147,6 +148,40 @@ def test_a_round_under_way_is_taken_up_again_with_the_same_verdicts(
     assert outcome.scored is not None
     np.testing.assert_array_equal(again.scored.rewards, outcome.scored.rewards)
     assert again.scored.rollouts.prompts == outcome.scored.rollouts.prompts
+
+
+class OverloadedAdmission(Admission):
+    """A double of admission on a machine that fails: the first `faults` candidates judged end in a fault of the host."""
+
+    faults = 0
+
+    def check_many(self, proposals: Sequence[Proposal], *, all_stages: bool = False) -> list[AdmissionReport]:
+        return [self._faulty(p) if self._fails() else super(OverloadedAdmission, self).check_many([p])[0] for p in proposals]
+
+    def _faulty(self, proposal: Proposal) -> AdmissionReport:
+        return AdmissionReport(proposal.environment_id, False, "S1", HOST_FAULT, ())
+
+    def _fails(self) -> bool:
+        type(self).faults -= 1
+        return type(self).faults >= 0
+
+
+@pytest.mark.parametrize(("faults", "undecided"), [(2, 0), (99, 6)])
+def test_a_fault_of_the_host_is_judged_again_and_never_kept_as_a_refusal(
+    parts: tuple[Evolution, Registry], monkeypatch: pytest.MonkeyPatch, faults: int, undecided: int
+) -> None:
+    evolution, registry = parts
+    monkeypatch.setattr("evo_jax.evolve.Admission", OverloadedAdmission)
+    monkeypatch.setattr(OverloadedAdmission, "faults", faults)
+    evolution.ask(0, scripted())
+    outcome = evolution.conclude(2)
+    assert outcome is not None
+    assert outcome.scored is not None
+    made = sum(outcome.metrics.get(f"{kind}/undecided", 0) for kind in ("proposals", "composites"))
+    assert made == undecided
+    assert int((~outcome.scored.valid).sum()) == int(outcome.scored.host_faults.sum()) == (4 if undecided else 0)
+    assert np.isfinite(outcome.scored.rewards).all()
+    assert len(registry.refused()) == (0 if undecided else 3)
 
 
 def test_rewards_by_hand() -> None:

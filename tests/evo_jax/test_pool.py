@@ -120,6 +120,21 @@ def test_failures_quarantine_and_age_retires_but_never_a_seed(config: Config, tm
         assert [r.environment_id for r in pool.active()] == [healthy]
 
 
+def test_the_oldest_above_the_cap_are_retired_but_never_a_seed(config: Config, tmp_path: Path) -> None:
+    config.evolve.max_active_environments = 3
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
+        pool.add_seeds()
+        sources = [FAILING.replace("Failing", f"Failing{i}") for i in range(3)]
+        made = [registry.admit(Proposal(source, "proposal"), step=1).environment_id for source in sources]
+        pool.rotate(2)
+        assert [record.environment_id for record in registry.environments(status="retired")] == made[:2]
+        assert [record.origin for record in pool.active()] == ["seed", "seed", "proposal"]
+        config.evolve.max_active_environments = 1
+        pool.rotate(3)
+        assert [record.origin for record in pool.active()] == ["seed", "seed"]
+
+
 def test_a_replay_mismatch_quarantines_once(config: Config, tmp_path: Path) -> None:
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)

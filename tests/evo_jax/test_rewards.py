@@ -63,10 +63,11 @@ def test_random_rewards_are_fair_fixed_by_seed_and_step_and_keep_the_mask() -> N
     instances = [instance for instance in real_instances()[:1] for _ in range(1)]
     texts = ("",) * 4000
     valid = np.arange(4000) % 7 > 0
-    scored = ScoredBatch(rollouts_of(instances, texts), np.zeros(4000, np.float32), valid)
-    first, again, other = (randomise_rewards(scored, 5, step) for step in (1, 1, 2))
+    scored = ScoredBatch(rollouts_of(instances, texts), np.zeros(4000, np.float32), valid, np.zeros(4000, np.bool_))
+    first, again, other, backfill = (randomise_rewards(scored, 5, *at) for at in ((1, 0), (1, 0), (2, 0), (1, 1)))
     np.testing.assert_array_equal(first.rewards, again.rewards)
     assert (first.rewards != other.rewards).any()
+    assert (first.rewards != backfill.rewards).any()
     assert set(first.rewards.tolist()) == {0.0, 1.0}
     assert abs(first.rewards.mean() - 0.5) < 0.04  # five standard errors
     np.testing.assert_array_equal(first.valid, valid)

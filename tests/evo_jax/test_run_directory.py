@@ -43,6 +43,16 @@ def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
         RunDirectory(config(tmp_path / "run"), resume=True)
 
 
+def test_resume_refuses_more_steps_where_the_learning_rate_falls_to_the_last_one(tmp_path: Path) -> None:
+    started, longer = (config(tmp_path / "run") for _ in range(2))
+    started.optimizer.schedule = longer.optimizer.schedule = "cosine"
+    with RunDirectory(started, resume=False):
+        pass
+    longer.steps = 9
+    with pytest.raises(ConfigError, match="steps: 3 -> 9"):
+        RunDirectory(longer, resume=True)
+
+
 def test_resume_refuses_another_config_but_takes_more_steps(tmp_path: Path) -> None:
     with RunDirectory(config(tmp_path / "run"), resume=False):
         pass

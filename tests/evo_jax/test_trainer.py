@@ -116,3 +116,20 @@ def test_sigterm_saves_and_a_resume_goes_on(finished_run: Path, tiny_policy_path
     assert "go on with --resume" in output
     subprocess.run(command(tmp_path / "run", tiny_policy_path, "--resume"), cwd=ROOT, check=True, timeout=300)
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_ends_the_run_at_once_without_a_traceback(tiny_policy_path: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(tmp_path / "run", tiny_policy_path), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not (tmp_path / "run" / "metrics.jsonl").exists():
+        time.sleep(0.1)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "--resume goes on" in errors
+    assert "Traceback" not in errors

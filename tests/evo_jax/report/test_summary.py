@@ -32,3 +32,9 @@ def test_a_run_that_left_nothing_still_has_a_summary(tmp_path: Path) -> None:
 def test_no_text_of_a_model_can_act_on_the_terminal(hostile_run: tuple[Path, ReportEnvironments]) -> None:
     text = write_summary(*hostile_run)
     assert all(character == "\n" or unicodedata.category(character)[0] != "C" for character in text)
+
+
+def test_unsafe_containment_is_said_loudly(tmp_path: Path) -> None:
+    text = write_summary(tmp_path, ReportEnvironments((), (), (), containment="tier3-unsafe"))
+    assert "WARNING: this machine cannot contain untrusted environments" in text
+    assert "contained at tier2" in write_summary(tmp_path, ReportEnvironments((), (), (), containment="tier2"))
