@@ -42,7 +42,7 @@ def counted(broken: int, missed: int) -> SentinelReport:
 
 
 def test_a_drop_raises_the_alarm_by_hand() -> None:
-    # All of 14 caught before: taken as 14.5 / 15 = 0.9667. P(at most 12 of 14) = 1 - 0.6221 - 0.3003 = 0.0776, at most 11: 0.01.
+    # 14 of 14 before, taken as 14.5 / 15 = 0.9667. P(at most 12 of 14) = 1 - 0.6221 - 0.3003 = 0.0776, at most 11: 0.01.
     perfect = counted(14, 0)
     assert not recall_has_dropped(counted(14, 0), perfect, 0.05)
     assert not recall_has_dropped(counted(14, 2), perfect, 0.05)
