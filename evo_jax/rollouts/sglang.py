@@ -1,0 +1,122 @@
+"""The SGLang engine: rollouts from one or many SGLang servers, which may run on other accelerators and machines.
+
+What of the protocol SGLang can't keep, so that nobody builds on it: a completion is NOT fixed by its request. SGLang draws
+from one random state for everything it decodes, and its sums depend on what is in the batch, so `RolloutRequest.seed` is not
+used, and a run is not reproducible bit by bit; what is promised instead is that no group is lost or doubled, and that every
+completion was sampled under the version it names. With `top_k`, exactly k tokens are kept: ties with the last one are cut. An
+aborted completion is empty: a group comes whole or not at all. All else holds: log-probs are those of the temperature
+distribution before top-k and top-p (unless the server runs with SGLANG_RETURN_ORIGINAL_LOGPROB), temperature 0 is greedy with
+the log-probs of temperature 1, and completions end and are cut by the embedded engine's own rule.
+
+Left out: streaming, speculative decoding's options, LoRA adapters, servers behind a router (a router does not pass weights
+on).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evo_jax.policy.model_config import ModelConfig
+from evo_jax.policy.tokenizer import Tokenizer
+from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest, RolloutStats
+from evo_jax.rollouts.sglang_client import ServerUnreachable
+from evo_jax.rollouts.sglang_dispatch import Dispatch, DispatchSettings
+from evo_jax.rollouts.sglang_fleet import Fleet, FleetSettings, Server
+from evo_jax.rollouts.sglang_wire import generate_body, read_group
+from evo_jax.rollouts.weight_transport import PublishedWeights, WeightTransport
+
+
+@dataclass(frozen=True)
+class SGLangSettings:
+    """The servers, how requests go to them, and the longest prompt that is taken, in tokens."""
+
+    fleet: FleetSettings
+    dispatch: DispatchSettings = field(default_factory=DispatchSettings)
+    max_prompt_tokens: int = 512
+
+
+class SGLangEngine:
+    """A `RolloutEngine` over SGLang servers. Servers that it starts are started by the first `load_weights`, ended by
+    `close`."""
+
+    def __init__(self, config: ModelConfig, tokenizer: Tokenizer, transport: WeightTransport, settings: SGLangSettings) -> None:
+        self._config, self._tokenizer, self._transport, self._settings = config, tokenizer, transport, settings
+        self._eos_token_ids = tuple(tokenizer.eos_token_ids) or config.eos_token_ids
+        self._fleet = Fleet(settings.fleet)
+        self._weights: PublishedWeights | None = None
+        self._closed = False
+        self.stats = RolloutStats()
+
+    @property
+    def policy_version(self) -> int:
+        """Version of the weights in use; -1 before the first `load_weights`."""
+        return -1 if self._weights is None else self._weights.version
+
+    def load_weights(self, params: Any, policy_version: int) -> None:
+        """Publish the parameters and bring them to every server; returns when all that are left sample from them.
+
+        Raises RolloutError (PolicyError where they can't be written) when that is no server; the engine then has no weights.
+        """
+        published = self._transport.publish(params, policy_version)
+        self._weights = None
+        self._fleet.load(published)
+        self._transport.retire(published)
+        self._weights = published
+
+    def generate(self, requests: Sequence[RolloutRequest], on_progress: Progress | None = None) -> list[list[Completion]]:
+        """Complete every request; see `RolloutEngine.generate`. Raises RolloutError also when no server is left."""
+        if self._closed:
+            raise RolloutError("the rollout engine is closed")
+        if self._weights is None:
+            raise RolloutError("the rollout engine has no weights yet: call load_weights first")
+        for request in requests:
+            self._check(request)
+        began = time.perf_counter()
+        weights = self._weights
+
+        def ask(server: Server, request: RolloutRequest) -> list[Completion]:
+            if server.client is None:
+                raise ServerUnreachable(f"{server.name} is not running")
+            body = generate_body(request, self._eos_token_ids)
+            answer = server.client.call("/generate", body, timeout_s=self._settings.dispatch.request_timeout_s)
+            stops, label = self._eos_token_ids, weights.label
+            return read_group(
+                answer, request, tokenizer=self._tokenizer, eos_token_ids=stops, label=label, version=weights.version
+            )
+
+        dispatch = Dispatch(self._fleet, weights, self._settings.dispatch, ask, lambda: self._closed)
+        results = dispatch.run(requests, on_progress)
+        kept = [completion for group in results for completion in group if completion.finish_reason != "abort"]
+        self.stats = RolloutStats(
+            completions=len(kept),
+            generated_tokens=sum(len(completion.tokens) for completion in kept),
+            prompt_tokens=sum(len(request.prompt_tokens) for request in requests),
+            total_s=time.perf_counter() - began,
+        )
+        return results
+
+    def close(self) -> None:
+        """End the servers that were started and remove the published weights; a `generate` elsewhere returns what it has."""
+        self._closed = True
+        self._fleet.close()
+        self._transport.close()
+        self._weights = None
+
+    def _check(self, request: RolloutRequest) -> None:
+        """Raises RolloutError for what a server must not be sent: one token outside the vocabulary ends an SGLang server."""
+        prompt, limit = len(request.prompt_tokens), request.sampling.max_completion_tokens
+        if prompt > self._settings.max_prompt_tokens:
+            raise RolloutError(
+                f"request {request.request_id}: the prompt has {prompt} tokens, the engine takes at most "
+                f"max_prompt_tokens={self._settings.max_prompt_tokens}; shorten the prompt or raise the limit"
+            )
+        if prompt + limit > self._config.max_positions:
+            raise RolloutError(
+                f"request {request.request_id}: {prompt} prompt tokens and up to {limit} more exceed the model's "
+                f"{self._config.max_positions} positions"
+            )
+        if max(request.prompt_tokens) >= self._config.vocab_size or min(request.prompt_tokens) < 0:
+            raise RolloutError(f"request {request.request_id}: a prompt token is outside [0, {self._config.vocab_size})")

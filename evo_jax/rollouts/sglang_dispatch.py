@@ -1,0 +1,213 @@
+"""One `generate` over a fleet: groups sent as servers have room, watched, sent again when a server fails, each kept once.
+
+One thread decides, worker threads wait for answers. A group is one call, so it comes back whole or not at all; its answer is
+kept only from the call that is current for it. Every wait has an end: a call by its time limit, a silent server by its
+health, a group by its number of tries. Left out: what servers are (`sglang_fleet.py`), what is said to them
+(`sglang_wire.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest
+from evo_jax.rollouts.sglang_client import ServerBusy, ServerError, ServerRefused
+from evo_jax.rollouts.sglang_fleet import HEALTH_TIMEOUT_S, Fleet, Server
+from evo_jax.rollouts.sglang_routing import block_hashes, choose
+from evo_jax.rollouts.sglang_wire import WrongWeights
+from evo_jax.rollouts.weight_transport import PublishedWeights
+
+TICK_S = 0.5
+BUSY_PAUSE_S = 0.5
+SILENT_CHECKS = 2
+
+
+@dataclass(frozen=True)
+class DispatchSettings:
+    """`request_timeout_s` bounds one group's call and how long it may be turned away; after `health_interval_s` without an
+    answer a server's health is asked for; a group is tried `max_attempts` times."""
+
+    request_timeout_s: float = 1800.0
+    health_interval_s: float = 20.0
+    max_attempts: int = 4
+
+
+@dataclass
+class _Group:
+    """One request on its way. `result` is written once."""
+
+    request: RolloutRequest
+    hashes: list[bytes]
+    attempts: int = 0
+    first_sent_s: float = 0.0
+    result: list[Completion] | None = None
+
+
+@dataclass
+class _Call:
+    """A group at a server, as both were when it was sent."""
+
+    group: _Group
+    server: Server
+    epoch: int
+
+
+@dataclass
+class _Watch:
+    """What is known of a server's liveness during this `generate`."""
+
+    heard_s: float
+    silent_checks: int = 0
+    not_before_s: float = 0.0
+    check: Future[bool] | None = field(default=None, repr=False)
+
+
+class Dispatch:
+    """One run over a list of requests. `ask(server, request)` sends one group and reads its answer."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        weights: PublishedWeights,
+        settings: DispatchSettings,
+        ask: Callable[[Server, RolloutRequest], list[Completion]],
+        is_closed: Callable[[], bool],
+    ) -> None:
+        self._fleet, self._weights, self._settings = fleet, weights, settings
+        self._ask, self._is_closed = ask, is_closed
+        self._pending: deque[_Group] = deque()
+        self._calls: dict[Future[list[Completion]], _Call] = {}
+        self._recoveries: dict[Future[None], Server] = {}
+        self._watches = {server.name: _Watch(time.monotonic()) for server in fleet.servers}
+
+    def run(self, requests: Sequence[RolloutRequest], on_progress: Progress | None) -> list[list[Completion]]:
+        """The completions of every request, in order; those of unfinished groups are empty and aborted when the engine was
+        closed.
+
+        Raises RolloutError when a request is refused, a group failed too often, or no server is left.
+        """
+        groups = [_Group(request, block_hashes(request.prompt_tokens)) for request in requests]
+        total = sum(request.group_size for request in requests)
+        self._pending.extend(groups)
+        capacity = sum(server.seat.capacity for server in self._fleet.servers)
+        pool = ThreadPoolExecutor(capacity + 2 * len(self._fleet.servers), thread_name_prefix="sglang")
+        try:
+            while (self._pending or self._calls) and not self._is_closed():
+                self._send(pool)
+                self._wait()
+                if self._collect(pool) and on_progress is not None:
+                    kept = [completion for group in groups for completion in group.result or ()]
+                    on_progress(len(kept), total, sum(len(completion.tokens) for completion in kept))
+                self._check_health(pool)
+        finally:
+            if self._calls:
+                for server in self._fleet.servers:
+                    if server.client is not None:
+                        server.client.drop_calls()
+            for call in self._calls.values():
+                call.server.seat.remove(call.group.request.group_size)
+            # A server on its way back is waited for: the next step needs it, and nobody else may touch it meanwhile.
+            pool.shutdown(wait=True, cancel_futures=True)
+        return [_aborted(group.request, self._weights.version) if group.result is None else group.result for group in groups]
+
+    def _send(self, pool: ThreadPoolExecutor) -> None:
+        """Sends pending groups, in order, while a server has room."""
+        while self._pending:
+            now = time.monotonic()
+            ready = self._fleet.ready
+            if not ready and not self._recoveries:
+                self._fleet.require_ready()
+            servers = [server for server in ready if self._watches[server.name].not_before_s <= now]
+            group = self._pending[0]
+            chosen = choose([server.seat for server in servers], group.hashes, group.request.group_size)
+            if chosen is None:
+                return
+            self._pending.popleft()
+            server = servers[chosen]
+            if server.seat.load == 0:
+                self._watches[server.name].heard_s = now
+            server.seat.add(group.request.group_size, group.hashes)
+            group.attempts += 1
+            group.first_sent_s = group.first_sent_s or now
+            self._calls[pool.submit(self._ask, server, group.request)] = _Call(group, server, server.epoch)
+
+    def _wait(self) -> None:
+        waiting: list[Future[Any]] = [*self._calls, *self._recoveries]
+        if waiting:
+            wait(waiting, TICK_S, FIRST_COMPLETED)
+        else:
+            time.sleep(BUSY_PAUSE_S)
+
+    def _collect(self, pool: ThreadPoolExecutor) -> bool:
+        """Takes in what has ended; whether a group is finished by it."""
+        finished = False
+        for recovery in [future for future in self._recoveries if future.done()]:
+            server = self._recoveries.pop(recovery)
+            recovery.result()
+            self._watches[server.name] = _Watch(time.monotonic())
+        for future in [future for future in self._calls if future.done()]:
+            call = self._calls.pop(future)
+            call.server.seat.remove(call.group.request.group_size)
+            try:
+                result = future.result()
+            except ServerError as error:
+                self._again(call, error, pool)
+                continue
+            watch = self._watches[call.server.name]
+            watch.heard_s, watch.silent_checks = time.monotonic(), 0
+            call.group.result = result
+            finished = True
+        return finished
+
+    def _again(self, call: _Call, error: ServerError, pool: ThreadPoolExecutor) -> None:
+        """Puts a failed group back in front, and does about its server what the failure asks for."""
+        group, request = call.group, call.group.request
+        if isinstance(error, ServerRefused):
+            raise RolloutError(f"request {request.request_id} was refused: {error}") from error
+        self._pending.appendleft(group)
+        if isinstance(error, ServerBusy):
+            group.attempts -= 1
+            self._watches[call.server.name].not_before_s = time.monotonic() + BUSY_PAUSE_S
+            if time.monotonic() - group.first_sent_s > self._settings.request_timeout_s:
+                raise RolloutError(
+                    f"request {request.request_id}: turned away for {self._settings.request_timeout_s:g} s: {error}"
+                ) from error
+            return
+        if group.attempts >= self._settings.max_attempts:
+            raise RolloutError(f"request {request.request_id} failed {group.attempts} times, the last: {error}") from error
+        if call.epoch == call.server.epoch:
+            self._recover(call.server, str(error), pool, has_wrong_weights=isinstance(error, WrongWeights))
+
+    def _recover(self, server: Server, reason: str, pool: ThreadPoolExecutor, *, has_wrong_weights: bool) -> None:
+        self._fleet.fail(server, reason)
+        job = pool.submit(self._fleet.recover, server, self._weights, has_wrong_weights=has_wrong_weights)
+        self._recoveries[job] = server
+
+    def _check_health(self, pool: ThreadPoolExecutor) -> None:
+        """Asks servers that were silent for long for their health; one that does not answer twice is hung."""
+        now = time.monotonic()
+        for server in self._fleet.ready:
+            watch = self._watches[server.name]
+            if watch.check is not None:
+                if not watch.check.done():
+                    continue
+                healthy, watch.check, watch.heard_s = watch.check.result(), None, now
+                watch.silent_checks = 0 if healthy else watch.silent_checks + 1
+                if watch.silent_checks >= SILENT_CHECKS:
+                    reason = f"made no token in {SILENT_CHECKS} checks of its health"
+                    self._recover(server, reason, pool, has_wrong_weights=False)
+            elif server.seat.load and server.client is not None and now - watch.heard_s > self._settings.health_interval_s:
+                timeout_s = min(HEALTH_TIMEOUT_S, 2 * self._settings.health_interval_s)
+                watch.check = pool.submit(server.client.is_healthy, timeout_s)
+
+
+def _aborted(request: RolloutRequest, version: int) -> list[Completion]:
+    nothing = Completion(np.zeros(0, np.int32), np.zeros(0, np.float32), "", "abort", version)
+    return [nothing] * request.group_size

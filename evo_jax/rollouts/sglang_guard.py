@@ -1,0 +1,57 @@
+"""`python -m evo_jax.rollouts.sglang_guard COMMAND...`: runs COMMAND in a group of its own and ends all of it with its starter.
+
+The starter holds the other end of this process's standard input. When that closes, by a word or because the starter died of
+whatever cause, everything COMMAND started is asked to stop, then killed: an orphaned server would keep an accelerator for ever.
+Exits with COMMAND's status. Standard library only. Left out: restarting (`sglang_fleet.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+GRACE_S = 10.0
+POLL_S = 0.2
+
+
+def main(command: list[str]) -> int:
+    """Runs `command` until it ends or standard input closes; returns its exit status, negative for a signal."""
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        print(f"{command[0]} can't be started: {error.strerror}", file=sys.stderr)
+        return 127
+    let_go = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.buffer.read(), let_go.set()), daemon=True).start()
+    # The starter decides when this ends: a Ctrl-C meant for it must not take the servers from under its clean-up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: let_go.set())
+    while child.poll() is None and not let_go.wait(POLL_S):
+        pass
+    end_group(child)
+    return child.returncode
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """Ends every process of the child's group: asked first, killed after GRACE_S."""
+    _signal_group(child.pid, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline and child.poll() is None:
+        time.sleep(POLL_S)
+    # The child may be gone and its own children not.
+    _signal_group(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""Starting and stopping an SGLang server of the run's own, on a free port of this machine.
+
+The command is the user's, so that any environment, device and SGLang option can stand in it; {model_path}, {port} and
+{python} are filled in. The server lives under a guard (`sglang_guard.py`) that ends it when the run ends, however the run
+ends. Left out: what the server serves, other machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evo_jax.rollouts.protocol import RolloutError
+from evo_jax.rollouts.sglang_client import ServerClient, ServerError
+
+POLL_S = 0.5
+READY_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 20.0
+LOG_TAIL_LINES = 5
+ROOT = Path(__file__).parents[2]
+
+
+class ServerProcess:
+    """One server, started when made. `log` takes what it prints."""
+
+    def __init__(self, command: Sequence[str], model_path: Path, log: Path) -> None:
+        """Raises RolloutError for a command with an unknown {name} in it."""
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log_path = log
+        words = fill_command(command, model_path, self.port)
+        guard = [sys.executable, "-m", "evo_jax.rollouts.sglang_guard", *words]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(guard, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=ROOT)
+
+    def wait_until_ready(self, client: ServerClient, timeout_s: float, is_closed: Callable[[], bool]) -> None:
+        """Returns when the server makes tokens. Raises RolloutError, with the end of its log, when it ends or takes too
+        long."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if is_closed():
+                raise RolloutError("the rollout engine was closed while a server started")
+            if self._process.poll() is not None:
+                raise RolloutError(f"the SGLang server ended with status {self._process.returncode}: {self._log_tail()}")
+            with contextlib.suppress(ServerError):
+                client.call("/health", timeout_s=READY_TIMEOUT_S)
+                return
+            if time.monotonic() > deadline:
+                raise RolloutError(f"the SGLang server was not ready within {timeout_s:g} s: {self._log_tail()}")
+            time.sleep(POLL_S)
+
+    def stop(self) -> None:
+        """Ends the server and everything it started; returns when it has ended."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _log_tail(self) -> str:
+        lines = [line for line in self._log_path.read_text(errors="replace").splitlines() if line.strip()]
+        return f"{self._log_path} ends with: {' / '.join(lines[-LOG_TAIL_LINES:]) or '(nothing)'}"
+
+
+def fill_command(command: Sequence[str], model_path: Path, port: int) -> list[str]:
+    """`command` with {model_path}, {port} and {python} (this interpreter) filled in, each word on its own, no shell."""
+    try:
+        return [word.format(model_path=model_path, port=port, python=sys.executable) for word in command]
+    except (KeyError, IndexError, ValueError) as error:
+        raise RolloutError(f"sglang.command {command!r}: only {{model_path}}, {{port}} and {{python}} are filled in") from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
