@@ -33,7 +33,11 @@ from evo_jax.pool import EnvironmentPool
 from evo_jax.records import ScoredBatch
 from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
 from evo_jax.rollouts.protocol import RolloutEngine, SamplingParams
+from evo_jax.rollouts.sglang import SGLangEngine, SGLangSettings
+from evo_jax.rollouts.sglang_dispatch import DispatchSettings
+from evo_jax.rollouts.sglang_fleet import FleetSettings
 from evo_jax.rollouts.weight_sync import sync_weights
+from evo_jax.rollouts.weight_transport import DirectoryTransport
 
 SAMPLES_PER_STEP = 4
 UNSAFE = "-unsafe"
@@ -221,15 +225,38 @@ def build_engine(config: Config, policy: Policy) -> RolloutEngine:
     """The rollout engine that `rollout.engine` names; it must take the longer of the two roles' prompts."""
     rollout = config.rollout
     proposer_tokens = config.evolve.max_proposal_prompt_tokens if config.evolve.enabled else 0
+    max_prompt_tokens = max(rollout.max_prompt_tokens, proposer_tokens)
+    if rollout.engine == "sglang":
+        return _build_sglang(config, policy, max_prompt_tokens)
     settings = EngineSettings(
         slots=rollout.slots,
         lanes=min(rollout.group_size, rollout.slots),
         dispatch_steps=rollout.decode_steps_per_dispatch,
         length_bucket_tokens=rollout.length_bucket_tokens,
-        max_prompt_tokens=max(rollout.max_prompt_tokens, proposer_tokens),
+        max_prompt_tokens=max_prompt_tokens,
     )
     dtype = resolve_dtype(config.policy.compute_dtype)
     return EmbeddedEngine(policy.model_config, policy.tokenizer, settings, dtype=dtype)
+
+
+def _build_sglang(config: Config, policy: Policy, max_prompt_tokens: int) -> SGLangEngine:
+    chosen = config.sglang
+    dtype = resolve_dtype(config.policy.compute_dtype if chosen.weights_dtype == "auto" else chosen.weights_dtype).name
+    parent = Path(chosen.weights_dir) if chosen.weights_dir else None
+    transport = DirectoryTransport(policy.model_config, policy.tokenizer, dtype=dtype, parent=parent)
+    fleet = FleetSettings(
+        urls=chosen.urls,
+        command=chosen.command,
+        servers=chosen.servers,
+        capacity=config.rollout.slots,
+        start_timeout_s=chosen.start_timeout_s,
+        load_timeout_s=chosen.request_timeout_s,
+        max_restarts=chosen.max_restarts,
+        pause_mode=chosen.pause_mode,
+        check_weights=chosen.check_weights,
+    )
+    dispatch = DispatchSettings(chosen.request_timeout_s, chosen.health_interval_s, chosen.max_attempts)
+    return SGLangEngine(policy.model_config, policy.tokenizer, transport, SGLangSettings(fleet, dispatch, max_prompt_tokens))
 
 
 def describe_memory(config: Config) -> str:

@@ -38,7 +38,7 @@ class PolicyConfig:
 class RolloutConfig:
     """How completions are sampled."""
 
-    engine: str = "embedded"
+    engine: str = "embedded"  # or "sglang", see SGLangConfig
     prompts_per_step: int = 16
     group_size: int = 8
     max_prompt_tokens: int = 512
@@ -53,7 +53,7 @@ class RolloutConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for counts below one and probabilities outside (0, 1]."""
-        _one_of("rollout.engine", self.engine, ("embedded",))
+        _one_of("rollout.engine", self.engine, ("embedded", "sglang"))
         for name in (
             "prompts_per_step",
             "max_prompt_tokens",
@@ -68,6 +68,49 @@ class RolloutConfig:
         _above("rollout.temperature", self.temperature, 0.0)
         _within("rollout.top_p", self.top_p, 0.0, 1.0, open_low=True)
         _strings("rollout.stop", self.stop)
+
+
+@dataclass
+class SGLangConfig:
+    """The servers of rollout.engine="sglang": either `urls` of servers that run already, or a `command` that starts one.
+
+    In the command {model_path}, {port} and {python} are filled in. `rollout.slots` is what one server decodes side by side.
+    docs/sglang.md explains every setting.
+    """
+
+    urls: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    servers: int = 1  # started by the command, each on a port of its own
+    weights_dir: str = ""  # where all servers can read what this run writes; empty: shared memory
+    weights_dtype: str = "auto"  # "auto" is the policy's compute dtype
+    pause_mode: str = "retract"  # or "in_place"
+    check_weights: str = (
+        "first"  # names and values after a server's first sync, after "every" sync, or "off": the version alone
+    )
+    start_timeout_s: float = 900.0
+    request_timeout_s: float = 1800.0  # for one group
+    health_interval_s: float = 20.0
+    max_attempts: int = 4  # of one group
+    max_restarts: int = 2  # of one server, under one version of the weights
+
+    def validate(self) -> None:
+        """Raises ConfigError for unknown choices and for limits that allow nothing."""
+        _strings("sglang.urls", self.urls)
+        _strings("sglang.command", self.command)
+        if any(not url.startswith(("http://", "https://")) for url in self.urls):
+            raise ConfigError(f"sglang.urls={self.urls!r}: write every server as http://host:port")
+        if len(set(self.urls)) != len(self.urls):
+            raise ConfigError(f"sglang.urls={self.urls!r} names a server twice")
+        _at_least("sglang.servers", self.servers, 1)
+        if self.urls and self.servers != 1:
+            raise ConfigError("sglang.servers counts the servers that sglang.command starts; with sglang.urls leave it at 1")
+        _one_of("sglang.weights_dtype", self.weights_dtype, ("auto", "float32", "bfloat16"))
+        _one_of("sglang.pause_mode", self.pause_mode, ("retract", "in_place"))
+        _one_of("sglang.check_weights", self.check_weights, ("first", "every", "off"))
+        for name in ("start_timeout_s", "request_timeout_s", "health_interval_s"):
+            _above(f"sglang.{name}", getattr(self, name), 0.0)
+        _at_least("sglang.max_attempts", self.max_attempts, 1)
+        _at_least("sglang.max_restarts", self.max_restarts, 0)
 
 
 @dataclass
@@ -253,6 +296,7 @@ class Config:
     steps: int = 8
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    sglang: SGLangConfig = field(default_factory=SGLangConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
@@ -274,6 +318,25 @@ class Config:
                 section.validate()  # type: ignore[union-attr]
         if self.optimizer.warmup_steps > self.steps:
             raise ConfigError(f"optimizer.warmup_steps={self.optimizer.warmup_steps} exceeds steps={self.steps}")
+        self._validate_engine()
+
+    def _validate_engine(self) -> None:
+        """An option of the engine that does not run would do nothing, so it is an error."""
+        rollout, default = self.rollout, RolloutConfig()
+        if rollout.engine == "embedded":
+            if self.sglang != SGLangConfig():
+                raise ConfigError(
+                    "sglang.* is set, but rollout.engine='embedded' never asks a server: set rollout.engine='sglang'"
+                )
+            return
+        if bool(self.sglang.urls) == bool(self.sglang.command):
+            raise ConfigError(
+                "rollout.engine='sglang' needs servers: set either sglang.urls (servers that run already) or sglang.command "
+                "(how to start one), not both"
+            )
+        for name in ("decode_steps_per_dispatch", "length_bucket_tokens"):
+            if getattr(rollout, name) != getattr(default, name):
+                raise ConfigError(f"rollout.{name} belongs to the embedded engine: SGLang servers have options of their own")
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

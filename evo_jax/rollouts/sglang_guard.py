@@ -27,7 +27,7 @@ def main(command: list[str]) -> int:
         print(f"{command[0]} can't be started: {error.strerror}", file=sys.stderr)
         return 127
     let_go = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), let_go.set()), daemon=True).start()
+    threading.Thread(target=_watch_input, args=(let_go,), daemon=True).start()
     # The starter decides when this ends: a Ctrl-C meant for it must not take the servers from under its clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: let_go.set())
@@ -35,6 +35,11 @@ def main(command: list[str]) -> int:
         pass
     end_group(child)
     return child.returncode
+
+
+def _watch_input(let_go: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    let_go.set()
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:

@@ -36,7 +36,7 @@ SHARED_MEMORY = Path("/dev/shm")
 PREFIX = "evoenv-weights"
 LOCK_FILE = ".lock"
 # What a safetensors header calls them.
-DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(jnp.bfloat16)}
+DTYPES: dict[str, np.dtype] = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(jnp.bfloat16)}
 
 
 @dataclass(frozen=True)
