@@ -1,17 +1,23 @@
 # The two commands of the README, and what they stand on. Everything is set up by the targets themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup model quickstart test test-slow lint clean
+.PHONY: help setup model quickstart test test-slow test-sglang sglang lint clean
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
 MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
 SLOW ?= tests
+# The SGLang server's own environment. Where pip finds torch for CUDA first: make SGLANG_PIP="--extra-index-url https://download.pytorch.org/whl/cpu" ...
+SGLANG_PYTHON ?= $(shell for p in python3.11 "$$HOME"/.pyenv/versions/3.11.*/bin/python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+SGLANG_VENV := .venv-sglang
+SGLANG_PIP ?=
 RUN_DIR ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 
 help:
 	@echo "make quickstart   set everything up, train SmolLM2-135M on CPU for a few steps, write report.html"
 	@echo "make test         set everything up, run the fast tests (make test-slow: the rest)"
+	@echo "make test-sglang  set up an SGLang server on the CPU in an environment of its own, run the tests that need it"
 	@echo "make lint         ruff and mypy"
 
 $(VENV)/.installed: requirements.txt
@@ -43,8 +49,19 @@ test: setup model
 test-slow: setup model
 	$(PY) -m pytest -q -m slow $(SLOW)
 
+$(SGLANG_VENV)/.installed: sglang_cpu/requirements.txt
+	@test -n "$(SGLANG_PYTHON)" || { echo "The SGLang server needs Python 3.11, and none was found: name it with 'make SGLANG_PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	"$(SGLANG_PYTHON)" -m venv $(SGLANG_VENV)
+	$(SGLANG_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(SGLANG_PIP) -r sglang_cpu/requirements.txt
+	@touch $@
+
+sglang: $(SGLANG_VENV)/.installed
+
+test-sglang: setup model sglang
+	$(PY) -m pytest -q -m sglang tests/integration
+
 lint: setup
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SGLANG_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

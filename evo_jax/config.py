@@ -101,6 +101,9 @@ class SGLangConfig:
             raise ConfigError(f"sglang.urls={self.urls!r}: write every server as http://host:port")
         if len(set(self.urls)) != len(self.urls):
             raise ConfigError(f"sglang.urls={self.urls!r} names a server twice")
+        for name in ("{model_path}", "{port}") if self.command else ():
+            if not any(name in word for word in self.command):
+                raise ConfigError(f"sglang.command={self.command!r} has no {name}: the server would not know it")
         _at_least("sglang.servers", self.servers, 1)
         if self.urls and self.servers != 1:
             raise ConfigError("sglang.servers counts the servers that sglang.command starts; with sglang.urls leave it at 1")

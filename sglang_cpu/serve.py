@@ -1,7 +1,7 @@
 """`python sglang_cpu/serve.py --model-path DIR --port PORT ...`: an SGLang server on the CPU, for tests and small models.
 
 Takes SGLang's own arguments, with defaults for a small machine in front of them (a later argument wins). Runs in the environment
-that `make sglang-env` sets up, which has no CUDA: sglang imports two things at its start that need it, and a language model on
+that `make sglang` sets up, which has no CUDA: sglang imports two things at its start that need it, and a language model on
 the CPU calls neither. `torchvision`'s compiled operators are declared here by their signatures alone, and the package `sgl_kernel`
 beside this file stands in for SGLang's CUDA kernels. Left out: everything SGLang does itself; speed.
 """
@@ -20,6 +20,7 @@ SMALL_MACHINE = (
     *("--max-running-requests", "8"),
     "--disable-overlap-schedule",
     "--skip-server-warmup",
+    "--sleep-on-idle",
 )
 TORCHVISION_OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

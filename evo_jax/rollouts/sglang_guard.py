@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 GRACE_S = 10.0
@@ -26,20 +26,16 @@ def main(command: list[str]) -> int:
     except OSError as error:
         print(f"{command[0]} can't be started: {error.strerror}", file=sys.stderr)
         return 127
-    let_go = threading.Event()
-    threading.Thread(target=_watch_input, args=(let_go,), daemon=True).start()
+    told: list[int] = []
     # The starter decides when this ends: a Ctrl-C meant for it must not take the servers from under its clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: let_go.set())
-    while child.poll() is None and not let_go.wait(POLL_S):
-        pass
+    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    while child.poll() is None and not told:
+        readable, _, _ = select.select([sys.stdin], [], [], POLL_S)
+        if readable and not os.read(sys.stdin.fileno(), 1024):
+            break
     end_group(child)
     return child.returncode
-
-
-def _watch_input(let_go: threading.Event) -> None:
-    sys.stdin.buffer.read()
-    let_go.set()
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:

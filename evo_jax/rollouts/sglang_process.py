@@ -29,7 +29,6 @@ class ServerProcess:
     """One server, started when made. `log` takes what it prints."""
 
     def __init__(self, command: Sequence[str], model_path: Path, log: Path) -> None:
-        """Raises RolloutError for a command with an unknown {name} in it."""
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log_path = log
@@ -71,11 +70,12 @@ class ServerProcess:
 
 
 def fill_command(command: Sequence[str], model_path: Path, port: int) -> list[str]:
-    """`command` with {model_path}, {port} and {python} (this interpreter) filled in, each word on its own, no shell."""
-    try:
-        return [word.format(model_path=model_path, port=port, python=sys.executable) for word in command]
-    except (KeyError, IndexError, ValueError) as error:
-        raise RolloutError(f"sglang.command {command!r}: only {{model_path}}, {{port}} and {{python}} are filled in") from error
+    """`command` with {model_path}, {port} and {python} (this interpreter) filled in; every other brace stays as it is."""
+    filled = {"{model_path}": str(model_path), "{port}": str(port), "{python}": sys.executable}
+    words = list(command)
+    for name, value in filled.items():
+        words = [word.replace(name, value) for word in words]
+    return words
 
 
 def _free_port() -> int:

@@ -31,6 +31,14 @@ def test_the_defaults_are_valid() -> None:
         ("policy.backend", "torch"),
         ("policy.remat", "some"),
         ("rollout.engine", "vllm"),
+        ("sglang.urls", ("localhost:30000",)),
+        ("sglang.urls", ("http://a:1", "http://a:1")),
+        ("sglang.command", ("serve", "{port}")),
+        ("sglang.pause_mode", "abort"),
+        ("sglang.check_weights", "sometimes"),
+        ("sglang.weights_dtype", "float16"),
+        ("sglang.max_attempts", 0),
+        ("sglang.request_timeout_s", 0.0),
         ("rollout.group_size", 1),
         ("rollout.temperature", 0.0),
         ("rollout.top_p", 0.0),
@@ -81,3 +89,33 @@ def test_backfill_needs_the_filter() -> None:
     config.objective.max_backfill_prompts = 4
     with pytest.raises(ConfigError, match="filter_zero_variance"):
         config.validate()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"rollout.engine": "sglang"}, r"sglang\.urls"),
+        ({"rollout.engine": "sglang", "sglang.urls": ("http://a:1",), "sglang.command": ("{port}{model_path}",)}, "not both"),
+        ({"rollout.engine": "sglang", "sglang.urls": ("http://a:1",), "sglang.servers": 2}, r"sglang\.servers"),
+        ({"rollout.engine": "sglang", "sglang.urls": ("http://a:1",), "rollout.decode_steps_per_dispatch": 4}, "embedded"),
+        ({"sglang.urls": ("http://a:1",)}, "embedded"),
+        ({"sglang.max_attempts": 2}, "embedded"),
+    ],
+)
+def test_an_engine_without_servers_and_servers_without_an_engine_are_errors(changes: dict[str, Any], named: str) -> None:
+    config = Config()
+    for name, value in changes.items():
+        section, last = name.split(".")
+        setattr(getattr(config, section), last, value)
+    with pytest.raises(ConfigError, match=named):
+        config.validate()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("urls", ("http://a:1", "http://b:2")), ("command", ("s", "{port}", "{model_path}"))]
+)
+def test_an_engine_with_servers_is_valid(field: str, value: tuple[str, ...]) -> None:
+    config = Config()
+    config.rollout.engine = "sglang"
+    setattr(config.sglang, field, value)
+    config.validate()
