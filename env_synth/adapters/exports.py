@@ -38,7 +38,7 @@ def served():
     return ServedEnvironment(source, ENVIRONMENT_ID)
 '''
 
-_INIT = '''"""{title} (environment {short}), exported from env_synth for `verifiers`: 0.1 (`load_environment`) and v1 (a taskset)."""
+_INIT = '''"""{title} (environment {short}), exported from env_synth for `verifiers`, 0.1 and v1."""
 
 import verifiers
 
@@ -179,7 +179,7 @@ build-backend = "hatchling.build"
 packages = ["{name}"]
 """
 
-_GYM_DATASET = '''"""{title} (environment {short}) as the reasoning-gym dataset `{name}`, registered by importing this package."""
+_GYM_DATASET = '''"""{title} (environment {short}) as the reasoning-gym dataset `{name}`; importing registers it."""
 
 from dataclasses import dataclass
 

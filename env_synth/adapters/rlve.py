@@ -6,7 +6,7 @@ scorer see only the keys they read. The difficulty comes from the class's own co
 from a list of parameters, one for each level. The result is an ordinary source: admission grants it nothing.
 
 Refused with the reason: imports beyond the contract's, chance outside `_generate`, parameters read as a whole, a `_generate`
-that can't be cut. Changed on purpose: a score below the passing threshold is 0.0, and as there, a scorer that raises scores 0.0.
+that can't be cut. Changed on purpose: a score below the passing threshold is 0.0; as there, a scorer that raises scores 0.0.
 """
 
 from __future__ import annotations
