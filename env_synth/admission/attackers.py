@@ -11,6 +11,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, clip, stage
@@ -97,12 +98,22 @@ class _Nearest:
     """The reference of the earlier prompt that shares most tokens; an instance never finds itself."""
 
     def __init__(self, earlier: Sequence[Drawn]) -> None:
-        self._earlier = [(Counter(_TOKEN.findall(item.prompt)), item) for item in earlier]
+        self._earlier = earlier
+        self._having: dict[str, list[tuple[int, int]]] = {}  # token -> (place of the earlier prompt, how often it has it)
+        for place, item in enumerate(earlier):
+            for token, count in Counter(_found(_TOKEN, item.prompt)).items():
+                self._having.setdefault(token, []).append((place, count))
+        for token, having in list(self._having.items()):
+            if len(having) == len(earlier) and len({count for _, count in having}) == 1:
+                del self._having[token]  # the same in all, so that it ranks none before another
 
     def __call__(self, item: Drawn) -> str:
-        tokens = Counter(_TOKEN.findall(item.prompt))
-        others = [(sum((tokens & found).values()), other) for found, other in self._earlier if other is not item]
-        return max(others, key=lambda pair: pair[0])[1].reference
+        shared = [0] * len(self._earlier)
+        for token, own in Counter(_found(_TOKEN, item.prompt)).items():
+            for place, count in self._having.get(token, ()):
+                shared[place] += min(own, count)
+        others = (place for place, other in enumerate(self._earlier) if other is not item)
+        return self._earlier[max(others, key=lambda place: shared[place])].reference
 
 
 def _copying(earlier: Sequence[Drawn], answer_type: AnswerType) -> dict[str, Guesser]:
@@ -133,7 +144,7 @@ def _positions(token: re.Pattern[str]) -> dict[str, Guesser]:
 
 
 def _token(token: re.Pattern[str], place: int) -> Guesser:
-    return lambda item: _pick(token.findall(item.prompt), place)
+    return lambda item: _pick(_found(token, item.prompt), place)
 
 
 def _ranked(place: int) -> Guesser:
@@ -146,9 +157,8 @@ def _line(place: int) -> Guesser:
 
 def _line_numbers(place: int, change: Callable[[list[int]], list[int]] = list) -> Guesser:
     def guess(item: Drawn) -> str:
-        rows = [[int(text) for text in _NUMBER.findall(line)] for line in _lines(item)]
-        rows = [row for row in rows if row]
-        return " ".join(map(str, change(rows[place]))) if -len(rows) <= place < len(rows) else ""
+        rows = _number_rows(item.prompt)
+        return " ".join(map(str, change(list(rows[place])))) if -len(rows) <= place < len(rows) else ""
 
     return guess
 
@@ -175,7 +185,19 @@ def _lines(item: Drawn) -> list[str]:
 
 
 def _numbers(item: Drawn) -> list[int]:
-    return [int(text) for text in _NUMBER.findall(item.prompt) if len(text) <= 400]
+    return [int(text) for text in _found(_NUMBER, item.prompt) if len(text) <= 400]
+
+
+@lru_cache(maxsize=1024)  # the members of a strategy read the same prompts, one after the other
+def _found(pattern: re.Pattern[str], prompt: str) -> tuple[str, ...]:
+    return tuple(pattern.findall(prompt))
+
+
+@lru_cache(maxsize=1024)
+def _number_rows(prompt: str) -> tuple[tuple[int, ...], ...]:
+    """The numbers of each line that has any."""
+    rows = (tuple(int(text) for text in _NUMBER.findall(line)) for line in prompt.splitlines())
+    return tuple(row for row in rows if row)
 
 
 def _pick(values: Sequence[object], place: int) -> str:
@@ -190,7 +212,7 @@ def _random_answer(item: Drawn, answer_type: AnswerType) -> str:
         rows = [row for row in (_NUMBER.findall(line) for line in _lines(item)) if row] or [["0"]]
         row = rng.choice(rows)
         return " ".join(rng.sample(row, len(row)))
-    return rng.choice(_WORD.findall(item.prompt) or ["a"])
+    return rng.choice(_found(_WORD, item.prompt) or ("a",))
 
 
 def _rng(item: Drawn) -> random.Random:

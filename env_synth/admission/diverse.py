@@ -3,18 +3,21 @@
 Distinct prompts and references are counted over fresh draws at several levels. Then the hidden input is looked for: the same
 prompt with two references; a leaf of `public` whose exchange changes the answer but not the prompt; a key of a certificate's
 `public` that the prompt does not show and `verify` needs. A hidden value that the shown ones determine (a length, a maximum,
-a copy of what is printed) is redundant, not hidden. Left out: how hard the instances are (S6).
+a copy of what is printed) is redundant, not hidden. Last, the opposite: what is shown and never used (`ignored_input`).
+Left out: how hard the instances are (S6).
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
+from itertools import batched, islice, pairwise
 from typing import Any
 
+from env_synth.admission import ignored_input
 from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, clip, stage
 from env_synth.admission.leaves import Path, leaves, pattern, replaced
+from env_synth.admission.redundant import is_printed_everywhere, is_size_everywhere
 from env_synth.contract import Failure, FailureClass, Family
 
 LOW_LEVELS = (0, 1)
@@ -22,8 +25,7 @@ SWAP_PAIRS = 8
 SWAPS_A_PAIR = 12
 HIDDEN_LEAVES_TO_REFUSE = 3
 KEY_INSTANCES = 3
-_NUMBER = re.compile(r"-?[0-9]+")
-_TOKEN = re.compile(r"\w+")
+TOP_INSTANCES = 3  # a long instance may be cut short where a small one is shown whole; three, because a leaf needs three
 
 
 def check_levels(max_level: int) -> list[int]:
@@ -39,12 +41,14 @@ def check(candidate: Candidate, context: Context) -> dict[str, Any]:
         drawn = [candidate.draw(context, seed, level) for seed in range(context.config.diverse_instances)]
         _check_ambiguous(candidate, drawn)
         measures |= _check_spread(context, drawn, level)
-    level = 2
+    for level, count in ((2, context.config.diverse_instances), (candidate.info.max_level, TOP_INSTANCES)):
+        hidden = _HiddenInput(candidate, context, [candidate.draw(context, seed, level) for seed in range(count)])
+        if candidate.info.family is Family.CERTIFICATE:
+            hidden.check_unused_keys()
+        measures[f"hidden_leaves_level_{level}"] = hidden.check_swaps()
+    level = max(2, candidate.info.max_level // 2)
     drawn = [candidate.draw(context, seed, level) for seed in range(context.config.diverse_instances)]
-    hidden = _HiddenInput(candidate, context, drawn)
-    if candidate.info.family is Family.CERTIFICATE:
-        hidden.check_unused_keys()
-    measures["hidden_leaves"] = hidden.check_swaps()
+    measures["exchanged_keys"] = ignored_input.check(candidate, context, drawn)
     return measures
 
 
@@ -95,7 +99,9 @@ class _HiddenInput:
     def check_swaps(self) -> int:
         """How many leaves were seen to decide the answer unseen. Raises RefusalError from three on."""
         found: list[dict[str, Any]] = []
-        for first, second in list(zip(self.drawn[::2], self.drawn[1::2], strict=False))[:SWAP_PAIRS]:
+        few = len(self.drawn) < 2 * HIDDEN_LEAVES_TO_REFUSE  # then each is the first of a pair
+        pairs = [*pairwise(self.drawn), (self.drawn[-1], self.drawn[0])] if few else batched(self.drawn, 2)
+        for first, second in islice(pairs, SWAP_PAIRS):
             for path, value in self._swappable(first, second):
                 evidence = self._swap(first, second, path, value)
                 if evidence is not None:
@@ -115,7 +121,7 @@ class _HiddenInput:
             changed = 0
             for item in self.drawn[:KEY_INSTANCES]:
                 public = {name: value for name, value in item.public.items() if name != key}
-                if self.environment.render(public) != item.prompt or self._is_size_everywhere(key):
+                if self.environment.render(public) != item.prompt or is_size_everywhere(self.drawn, key):
                     break
                 before = self.candidate.grades(self.context, item, [item.reference])
                 after = self.candidate.grades(self.context, item, [item.reference], public)
@@ -179,34 +185,8 @@ class _HiddenInput:
             return False
         value = item.public[top]
         if isinstance(value, int) and not isinstance(value, bool):
-            return self._is_size_everywhere(str(top))
+            return is_size_everywhere(self.drawn, str(top))
         inner = [leaf for _, leaf in leaves(value)]
         if not isinstance(value, list | dict) or len(inner) < 2:
             return False
-        return all(self._is_printed(other, str(top)) for other in self.drawn[:16])
-
-    def _is_size_everywhere(self, key: str) -> bool:
-        return all(self._is_size(other, key) for other in self.drawn)
-
-    def _is_size(self, item: Drawn, key: str) -> bool:
-        value = item.public.get(key)
-        if not isinstance(value, int) or isinstance(value, bool):
-            return False
-        sizes: set[int] = set()
-        for name, other in item.public.items():
-            if name != key and isinstance(other, list | str | dict):
-                numbers = [leaf for _, leaf in leaves(other) if isinstance(leaf, int)]
-                rows = list(other) if isinstance(other, list) else []
-                sizes |= {len(other), *(len(row) for row in rows if isinstance(row, list | str))}
-                sizes |= {
-                    bound
-                    for leaf in ([max(numbers), min(numbers), sum(numbers)] if numbers else [])
-                    for bound in (leaf, leaf + 1)
-                }
-        return value in sizes
-
-    def _is_printed(self, item: Drawn, key: str) -> bool:
-        printed = set(_TOKEN.findall(item.prompt)) | set(_NUMBER.findall(item.prompt))
-        hidden = [leaf for _, leaf in leaves(item.public.get(key)) if not isinstance(leaf, bool) and leaf is not None]
-        tokens = {token for leaf in hidden for token in _TOKEN.findall(str(leaf))}
-        return bool(tokens) and tokens <= printed
+        return is_printed_everywhere(self.drawn[:16], str(top))

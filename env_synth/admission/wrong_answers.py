@@ -9,13 +9,15 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
-from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
 
 from env_synth.contract import AnswerType
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _BETWEEN = re.compile(r"(?<=[0-9])(?:\s*(?:->|=>|\u2192|\|)\s*|-)(?=[0-9])")  # 1-2-3 and 1 -> 2 part numbers too
+_DECORATION = "<>|/\\&=~_#"  # parts or adorns where an answer does not itself use it
 _PARTS = re.compile(r"[+-]?[0-9]+|[A-Za-z]+|[^\sA-Za-z0-9]")
 JUNK = (
     *("asdf", "I don't know", "???", "None", "null", "N/A", "[]", "{}", "()", "''", "\\", "answer", "<answer>"),
@@ -29,25 +31,43 @@ _ALPHABET = "0123456789 ,.-+eE[](){}'\"\\/\n\t\0abcxyzABC\u00e9\u0661\uff11\u221
 
 def same_value(answer: str, reference: str, answer_type: AnswerType) -> bool:
     """True if `answer` is the reference in another spelling: spacing, commas, brackets, case, zeros, full-width digits."""
-    left, right = (unicodedata.normalize("NFKC", text).replace("\u2212", "-").casefold() for text in (answer, reference))
+    left, right = _folded(answer), _folded(reference)
     if answer_type in (AnswerType.INT, AnswerType.INTS):
         joined = answer_type is AnswerType.INT
         return _numbers(left, joined) == _numbers(right, joined)
-    return _plain(left) == _plain(right)
+    return _plain(left, right) == _plain(right, right)
 
 
-def _numbers(text: str, joined: bool) -> list[Fraction] | str:
-    """The numbers a text spells, or the text itself where it holds anything but numbers and what parts them."""
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).replace("\u2212", "-").casefold()
+
+
+@lru_cache(maxsize=1024)  # the reference is asked for as often as there are answers
+def _numbers(text: str, joined: bool) -> tuple[str, ...] | str:
+    """The numbers a text spells, each in one spelling, or the text itself where it holds more than those and signs between."""
     text = _BETWEEN.sub(" ", text)
     if joined:
         text = re.sub(r"[\s,_]", "", text)
     if _NUMBER.sub("", text).strip(" \t\n\r\f\v,;:[](){}'\"`$."):
         return text
-    return [Fraction(part) for part in _NUMBER.findall(text) if len(part) <= 4000]
+    return tuple(_spelled(part) for part in _NUMBER.findall(text))
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[\s\"'`.,;:()\[\]{}*]+", "", text)
+def _spelled(number: str) -> str:
+    """A decimal number without plus, leading zeros or zeros at the end of its fraction; "0" for every zero."""
+    whole, _, fraction = number.lstrip("+-").partition(".")
+    whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
+    size = (whole or "0") + ("." + fraction if fraction else "")
+    return "-" + size if number[0] == "-" and size != "0" else size
+
+
+def _plain(text: str, reference: str) -> str:
+    """A text without spaces, brackets and quotes, and without signs that part or decorate and mean nothing here.
+
+    A sign that the reference uses itself means something: "a > b" and "a < b" differ, "a b" and "a > b" do not.
+    """
+    idle = "".join(sign for sign in _DECORATION if sign not in reference)
+    return re.sub(rf"[\s\"'`.,;:()\[\]{{}}*{re.escape(idle)}]+", "", text)
 
 
 def number_or_word_tokens(reference: str) -> list[str]:
@@ -110,6 +130,15 @@ def swapped(reference: str, rng: random.Random) -> str | None:
     second = rng.choice([place for place in places if tokens[place] != tokens[first]])
     tokens[first], tokens[second] = tokens[second], tokens[first]
     return "".join(tokens)
+
+
+def transposed(reference: str, rng: random.Random, count: int) -> list[str]:
+    """Up to `count` texts in which two different neighbours within one number or word have changed places."""
+    found: dict[str, None] = {}
+    places = [i for i, (a, b) in enumerate(pairwise(reference)) if a != b and a.isalnum() and b.isalnum()]
+    for place in rng.sample(places, min(count, len(places))):
+        found[reference[:place] + reference[place + 1] + reference[place] + reference[place + 2 :]] = None
+    return list(found)
 
 
 def lists_around(reference: str, other: str, answer_type: AnswerType) -> list[str]:
