@@ -81,6 +81,11 @@ class Fleet:
             self.servers = [Server(url, Seat(settings.capacity), ServerClient(url)) for url in settings.urls]
 
     @property
+    def _patience_s(self) -> float:
+        """How long a server may take to say that it is well; one that we did not start never longer than it may be away."""
+        return HEALTH_TIMEOUT_S if self._settings.command else min(HEALTH_TIMEOUT_S, self._settings.return_timeout_s)
+
+    @property
     def ready(self) -> list[Server]:
         """The servers that may be asked."""
         return [server for server in self.servers if server.weights is not None and not server.dropped]
@@ -113,7 +118,7 @@ class Fleet:
 
     def recover(self, server: Server, weights: PublishedWeights, *, has_wrong_weights: bool) -> None:
         """Brings back a server that failed while sampling `weights`: kept if it is well and has them, else given them anew."""
-        if not has_wrong_weights and server.client is not None and server.client.is_healthy(HEALTH_TIMEOUT_S):
+        if not has_wrong_weights and server.client is not None and server.client.is_healthy(self._patience_s):
             try:
                 check_version(server.client, weights)
             except RolloutError as error:
@@ -162,7 +167,7 @@ class Fleet:
             return
         assert server.client is not None
         deadline = time.monotonic() + settings.return_timeout_s
-        while not server.client.is_healthy(min(HEALTH_TIMEOUT_S, settings.return_timeout_s)):
+        while not server.client.is_healthy(self._patience_s):
             if time.monotonic() > deadline or self._closed:
                 self._drop(server, f"not reachable for {settings.return_timeout_s:g} s ({server.failure or 'never was'})")
                 raise ServerUnreachable(server.dropped)

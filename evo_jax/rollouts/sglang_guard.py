@@ -1,4 +1,4 @@
-"""`python -m evo_jax.rollouts.sglang_guard COMMAND...`: runs COMMAND in a group of its own and ends all of it with its starter.
+"""`python sglang_guard.py COMMAND...`: runs COMMAND in a group of its own and ends all of it with its starter.
 
 The starter holds the other end of this process's standard input. When that closes, by a word or because the starter died of
 whatever cause, everything COMMAND started is asked to stop, then killed: an orphaned server would keep an accelerator for ever.

@@ -22,7 +22,7 @@ POLL_S = 0.5
 READY_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 20.0
 LOG_TAIL_LINES = 5
-ROOT = Path(__file__).parents[2]
+GUARD = Path(__file__).with_name("sglang_guard.py")
 
 
 class ServerProcess:
@@ -33,9 +33,9 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log_path = log
         words = fill_command(command, model_path, self.port)
-        guard = [sys.executable, "-m", "evo_jax.rollouts.sglang_guard", *words]
         with log.open("ab") as output:
-            self._process = subprocess.Popen(guard, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=ROOT)
+            guard = [sys.executable, "-P", str(GUARD), *words]
+            self._process = subprocess.Popen(guard, stdin=subprocess.PIPE, stdout=output, stderr=output)
 
     def wait_until_ready(self, client: ServerClient, timeout_s: float, is_closed: Callable[[], bool]) -> None:
         """Returns when the server makes tokens. Raises RolloutError, with the end of its log, when it ends or takes too

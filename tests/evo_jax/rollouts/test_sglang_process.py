@@ -9,7 +9,7 @@ import pytest
 
 from evo_jax.rollouts.protocol import RolloutError
 from evo_jax.rollouts.sglang_client import ServerClient
-from evo_jax.rollouts.sglang_process import ROOT, ServerProcess, fill_command
+from evo_jax.rollouts.sglang_process import ServerProcess, fill_command
 
 # A parent that starts a child of its own, as SGLang's launcher does, tells both numbers and waits.
 FAMILY = (
@@ -56,7 +56,7 @@ def test_servers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
         "here = pathlib.Path(sys.argv[1]);"
         "kept = S(('{python}', '-c', sys.argv[2], str(here / 'pids')), here, here / 'log'); time.sleep(120)"
     )
-    run = subprocess.Popen([sys.executable, "-c", starter, str(tmp_path), FAMILY], cwd=ROOT)
+    run = subprocess.Popen([sys.executable, "-c", starter, str(tmp_path), FAMILY], cwd=Path(__file__).parents[3])
     pids = wait_for(lambda: family(tmp_path / "pids"))
     assert pids
     run.send_signal(signal.SIGKILL)
