@@ -122,11 +122,13 @@ class ModelStagesConfig:
     opinion_tokens: int = 4096
     opinion_temperature: float = 0.8
     opinion_levels: tuple[int, ...] = (0, 1, 2)
+    opinion_further_levels: tuple[int, ...] = (3, 4)
     opinion_instances: int = 8  # a level
     min_opinion_agreement_fraction: float = 0.9
     min_opinion_answered_fraction: float = 0.9
     opinion_cpu_s: float = 10.0  # of one opinion over all tiny instances
-    opinion_answers: int = 48  # answers a second verifier judges on one tiny instance
+    opinion_searched_answers: int = 300  # answers the candidate's verify is tried on, to find some that it accepts
+    opinion_answers: int = 16  # of those it accepts, and of those it refuses, that a second verifier judges
     sentinel_alarm_p: float = 0.05
     # S9
     reply_tokens: int = 2048

@@ -56,6 +56,7 @@ class Subject:
 
     opinions: sources of the second references or verifiers that were of use, from S8 on; those that agree come first.
     agreeing: how many of them agree with the candidate.
+    tried: of a certificate, the answers that opinions are asked about on an instance, with the candidate's own grades.
     """
 
     candidate: Candidate
@@ -64,6 +65,7 @@ class Subject:
     archive: Sequence[ArchivedSource] = ()
     opinions: tuple[str, ...] = ()
     agreeing: int = 0
+    tried: dict[tuple[int, int], dict[str, float]] = field(default_factory=dict)
 
     @property
     def settings(self) -> ModelStagesConfig:

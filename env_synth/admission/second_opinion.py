@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from env_synth.admission import wrong_answers
@@ -25,6 +25,8 @@ from env_synth.solver.protocol import Reply
 
 OTHER_REFERENCES = 3
 MUTATIONS = 8
+GRADED_AT_ONCE = 100
+SEARCH_STEPS = 3_000_000  # of `verify`, on one instance: fewer answers are looked through where a call is long
 
 _HEAD = """{code}
 
@@ -61,12 +63,14 @@ _CERTIFICATE = """    def reference(self, public, private):
 class Comparison:
     """One opinion held against the candidate on instances.
 
-    answered: instances on which it gave its word; agreed: those of them on which it said what the candidate says.
-    failures: why it gave none on the others, the first few. disagreements: counterexamples that replay, the first few.
+    tiny: how many instances it must be able to answer; tiny_answered: how many of them it did.
+    answered: instances on which it gave its word, further ones among them; agreed: those on which it said what the candidate
+    says. failures: why it gave none on the others, the first few. disagreements: counterexamples that replay, all of them.
     """
 
     source: str
-    instances: int
+    tiny: int
+    tiny_answered: int
     answered: int
     agreed: int
     failures: tuple[str, ...] = ()
@@ -86,33 +90,43 @@ def read_opinion(reply: Reply, family: Family) -> str | Unreadable:
     return source
 
 
-def compare(subject: Subject, source: str, instances: Sequence[Drawn]) -> Comparison | Unreadable:
+def compare(subject: Subject, source: str, tiny: Sequence[Drawn], further: Sequence[Drawn] = ()) -> Comparison | Unreadable:
     """Runs an opinion on instances of the candidate. Unreadable where it cannot be loaded.
 
-    Raises RefusalError for a fault of the host, and where the candidate's own `verify` fails.
+    `further`: instances that brute force may be too slow for; the first of them that it fails on ends it, and is not held
+    against it. Raises RefusalError for a fault of the host, and where the candidate's own `verify` fails.
     """
     opened = open_environment(subject.context.sandbox, source)
     if isinstance(opened, Failure):
         if opened.failure_class.is_host_fault:
             raise refusal_of(opened, "load", {"call": "second opinion"})
         return Unreadable("does_not_load", opened.detail)
-    compute = subject.candidate.info.family is Family.COMPUTE
-    agreed, failures, disagreements = 0, list[str](), list[dict[str, Any]]()
+    failures, disagreements = list[str](), list[dict[str, Any]]()
+    answered = {True: 0, False: 0}
     with opened:
-        for item in instances:
+        for place, item in enumerate([*tiny, *further]):
+            is_tiny = place < len(tiny)
             if opened.cpu_s > subject.settings.opinion_cpu_s:
                 failures.append(f"more than {subject.settings.opinion_cpu_s:g} s of CPU for the instances before")
-                continue
-            others = [other for other in instances if other.level == item.level]
-            found = _compute(subject, opened, item) if compute else _certificate(subject, opened, item, others)
+                break
+            found = _held_against(subject, opened, item, tiny if is_tiny else further)
             if isinstance(found, Failure):
                 failures.append(f"{found.failure_class.value}: {found.detail}")
-            elif found is None:
-                agreed += 1
-            else:
+                if not is_tiny:
+                    break
+                continue
+            answered[is_tiny] += 1
+            if found is not None:
                 disagreements.append(found)
+    total = answered[True] + answered[False]
     return Comparison(
-        source, len(instances), agreed + len(disagreements), agreed, tuple(failures[:3]), tuple(disagreements[:3])
+        source=source,
+        tiny=len(tiny),
+        tiny_answered=answered[True],
+        answered=total,
+        agreed=total - len(disagreements),
+        failures=tuple(failures[:3]),
+        disagreements=tuple(disagreements),
     )
 
 
@@ -129,8 +143,16 @@ def second_grades(environment: Environment, prompt: str, answers: Sequence[str])
 # --- one instance -----------------------------------------------------------------------------------------------------
 
 
+def _held_against(
+    subject: Subject, opened: Environment, item: Drawn, drawn: Sequence[Drawn]
+) -> dict[str, Any] | Failure | None:
+    """None where the opinion says what the candidate says, else the counterexample, or why there is no word of it."""
+    if subject.candidate.info.family is Family.COMPUTE:
+        return _compute(subject, opened, item)
+    return _certificate(subject, opened, item, [other for other in drawn if other.level == item.level])
+
+
 def _compute(subject: Subject, opened: Environment, item: Drawn) -> dict[str, Any] | Failure | None:
-    """None where the second reference agrees, else the counterexample, or why there is no word of it."""
     answer = second_answer(opened, item.prompt)
     if isinstance(answer, Failure):
         return answer
@@ -143,21 +165,29 @@ def _compute(subject: Subject, opened: Environment, item: Drawn) -> dict[str, An
 def _certificate(
     subject: Subject, opened: Environment, item: Drawn, others: Sequence[Drawn]
 ) -> dict[str, Any] | Failure | None:
-    """None where the second verifier grades every tried answer as the candidate does, else the first where it does not."""
-    answers = _tried_answers(subject, item, others)
-    second = second_grades(opened, item.prompt, answers)
+    """The counterexample is the first tried answer on which second verifier and candidate differ."""
+    place = (item.seed, item.level)
+    if place not in subject.tried:
+        subject.tried[place] = _tried(subject, item, others)
+    tried = subject.tried[place]
+    second = second_grades(opened, item.prompt, list(tried))
     failed = next((grade for grade in second if isinstance(grade, Failure)), None)
     if failed is not None:
         return failed
-    for answer, theirs, ours in zip(answers, second, _own_grades(subject, item, answers), strict=True):
+    for (answer, ours), theirs in zip(tried.items(), second, strict=True):
         if theirs != ours:
             return {**item.place(), "problem": clip(item.prompt), "input": clip(answer), "expected": theirs, "got": ours}
     return None
 
 
-def _tried_answers(subject: Subject, item: Drawn, others: Sequence[Drawn]) -> list[str]:
-    """The reference, those of other instances, texts one token away from it, and what an answer could look like."""
-    info = subject.candidate.info
+def _tried(subject: Subject, item: Drawn, others: Sequence[Drawn]) -> dict[str, float]:
+    """Answers that opinions are asked about, and what the candidate's `verify` makes of them.
+
+    The reference, those of other instances, texts one token away from it; and of the answers that look right by their form,
+    with and without repeated tokens, as many of those that `verify` accepts as of those that it refuses: were they drawn
+    blindly, hardly any accepted one would be among them.
+    """
+    info, settings = subject.candidate.info, subject.settings
     rng = random.Random(f"opinion/{subject.candidate.environment_id}/{item.seed}/{item.level}")
     near = [
         text
@@ -165,18 +195,28 @@ def _tried_answers(subject: Subject, item: Drawn, others: Sequence[Drawn]) -> li
         if not wrong_answers.same_value(text, item.reference, info.answer_type)
     ]
     strange = [other.reference for other in others if other.seed != item.seed][:OTHER_REFERENCES]
-    tried = [item.reference, *strange, *near]
-    room = max(0, subject.settings.opinion_answers - len(tried))
+    fixed = list(dict.fromkeys([item.reference, *strange, *near]))
+    counted = subject.candidate.environment(subject.context).count_steps("verify", item.public, item.reference, None)
+    room = 1 if isinstance(counted, Failure) else SEARCH_STEPS // max(1, counted[1])
+    room = min(room, settings.opinion_searched_answers) // 2
     grammar = infer([(other.prompt, other.reference) for other in others], info.answer_type)
-    return list(dict.fromkeys([*tried, *grammar.answers(item.prompt, rng, room)]))
+    formed = [*grammar.answers(item.prompt, rng, room), *replace(grammar, distinct=False).answers(item.prompt, rng, room)]
+    formed = [text for text in dict.fromkeys(formed) if text not in fixed]
+    graded = dict(zip(formed, _own_grades(subject, item, formed), strict=True))
+    tried = dict(zip(fixed, _own_grades(subject, item, fixed), strict=True))
+    for grade in (1.0, 0.0):
+        tried |= dict([pair for pair in graded.items() if pair[1] == grade][: settings.opinion_answers])
+    return tried
 
 
 def _own_grades(subject: Subject, item: Drawn, answers: Sequence[str]) -> list[float]:
     grades = []
-    for answer, grade in zip(answers, subject.candidate.grades(subject.context, item, answers), strict=True):
-        if isinstance(grade, Failure):
-            raise refusal_of(grade, "verify", {**item.place(), "input": clip(answer)})
-        grades.append(grade)
+    for start in range(0, len(answers), GRADED_AT_ONCE):
+        batch = answers[start : start + GRADED_AT_ONCE]
+        for answer, grade in zip(batch, subject.candidate.grades(subject.context, item, batch), strict=True):
+            if isinstance(grade, Failure):
+                raise refusal_of(grade, "verify", {**item.place(), "input": clip(answer)})
+            grades.append(grade)
     return grades
 
 

@@ -4,8 +4,9 @@ alone.
 Every review has a lens of its own; any one that finds a defect refuses, and so does one that cannot be read. Then a model
 that sees only rendered prompts writes `opinions` brute-force solvers (compute) or checkers (certificate). One is of use if
 it keeps S0's rules, runs, and answers nearly all tiny instances; it agrees if it says what the environment says on at least
-`min_opinion_agreement_fraction` of them. More than half of those of use must agree; none of use refuses as well, because
-then nothing speaks for the environment. Every verdict is kept in the measures. Left out: any reward for a good review.
+`min_opinion_agreement_fraction` of them. More than half of those of use must agree, and on no
+instance may more than half of them say the same against the environment. None of use refuses as well, because then nothing
+speaks for it. Every verdict is kept in the measures. Left out: any reward for a good review.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from env_synth.proposal import THINK_END, Unreadable
 from env_synth.solver.protocol import Reply
 
 EXAMPLE_LEVEL = 1  # of the instance that reviewers see: small enough to work out, large enough to show the rules
+UNTRIED = 100  # index of the instances that authors of second opinions are shown: none that they are tried on
+KEPT_DISAGREEMENTS = 3
 VERDICT_LINES = 40  # at the end of a reply, where a verdict is looked for
 
 
@@ -105,18 +108,18 @@ def _review(lens: str, reply: Reply) -> dict[str, Any]:
 def _opinions(subject: Subject) -> Asking[tuple[list[Comparison], list[dict[str, Any]]]]:
     """(what came of each opinion of use, and why each of the others is of none)."""
     candidate, settings = subject.candidate, subject.settings
-    levels = [level for level in settings.opinion_levels if level <= candidate.info.max_level]
-    shown = [candidate.draw(subject.context, settings.opinion_instances, level) for level in levels]
+    shown = _instances(subject, (*settings.opinion_levels, *settings.opinion_further_levels), range(UNTRIED, UNTRIED + 1))
     compute = candidate.info.family is Family.COMPUTE
     ask = second_reference_prompt if compute else second_verifier_prompt
     prompt = ask([item.prompt for item in shown], candidate.info.answer_format)
     subject.rest()
     (replies,) = yield Ask((prompt,), settings.opinions, settings.opinion_tokens, settings.opinion_temperature, settings.seed)
-    instances = [candidate.draw(subject.context, seed, level) for level in levels for seed in range(settings.opinion_instances)]
+    tiny = _instances(subject, settings.opinion_levels, range(settings.opinion_instances))
+    further = _instances(subject, settings.opinion_further_levels, range(settings.opinion_instances))
     found: list[Comparison] = []
     unusable: list[dict[str, Any]] = []
     for reply in replies:
-        outcome = _opinion(subject, reply, instances)
+        outcome = _opinion(subject, reply, tiny, further)
         if isinstance(outcome, Comparison):
             found.append(outcome)
         else:
@@ -125,14 +128,20 @@ def _opinions(subject: Subject) -> Asking[tuple[list[Comparison], list[dict[str,
     return found, unusable
 
 
-def _opinion(subject: Subject, reply: Reply, instances: list[Drawn]) -> Comparison | Unreadable:
+def _opinion(subject: Subject, reply: Reply, tiny: list[Drawn], further: list[Drawn]) -> Comparison | Unreadable:
     source = read_opinion(reply, subject.candidate.info.family)
     if isinstance(source, Unreadable):
         return source
-    found = compare(subject, source, instances)
-    if isinstance(found, Comparison) and found.answered < subject.settings.min_opinion_answered_fraction * found.instances:
-        return Unreadable("fails_on_instances", f"{found.answered} of {found.instances} answered: {'; '.join(found.failures)}")
+    found = compare(subject, source, tiny, further)
+    if isinstance(found, Comparison) and found.tiny_answered < subject.settings.min_opinion_answered_fraction * found.tiny:
+        return Unreadable("fails_on_instances", f"{found.tiny_answered} of {found.tiny} answered: {'; '.join(found.failures)}")
     return found
+
+
+def _instances(subject: Subject, levels: tuple[int, ...], seeds: range) -> list[Drawn]:
+    candidate = subject.candidate
+    within = [level for level in levels if level <= candidate.info.max_level]
+    return [candidate.draw(subject.context, seed, level) for level in within for seed in seeds]
 
 
 def _decide(subject: Subject, comparisons: list[Comparison], unusable: list[dict[str, Any]], measures: dict[str, Any]) -> None:
@@ -145,12 +154,26 @@ def _decide(subject: Subject, comparisons: list[Comparison], unusable: list[dict
     others = [found for found in comparisons if not _agrees(subject, found)]
     subject.opinions = tuple(found.source for found in (*agreeing, *others))
     subject.agreeing = len(agreeing)
-    if 2 * len(agreeing) <= len(comparisons):
-        first = others[0]
-        tally = {"agreed": first.agreed, "answered": first.answered}
+    shared = _shared_counterexample(comparisons)
+    if 2 * len(agreeing) <= len(comparisons) or shared is not None:
+        first = shared or others[0].disagreements[0]
         counts = {"opinions_of_use": len(comparisons), "opinions_that_agree": len(agreeing)}
-        evidence = {**first.disagreements[0], **tally, **counts, "opinion": first.source}
-        raise RefusalError(f"second_{kind}_disagrees", evidence, measures)
+        source = next(found.source for found in comparisons if first in found.disagreements)
+        raise RefusalError(f"second_{kind}_disagrees", {**first, **counts, "opinion": source}, measures)
+
+
+def _shared_counterexample(comparisons: list[Comparison]) -> dict[str, Any] | None:
+    """The first counterexample on which more than half of at least two opinions say one and the same against the candidate.
+
+    However rare: two authors who know nothing of each other seldom blunder alike on the same instance, so that a tie which
+    the environment breaks wrongly is seen where each author alone agrees nearly everywhere.
+    """
+    for found in comparisons:
+        for disagreement in found.disagreements:
+            holders = sum(disagreement in other.disagreements for other in comparisons)
+            if holders >= 2 and 2 * holders > len(comparisons):
+                return disagreement
+    return None
 
 
 def _agrees(subject: Subject, found: Comparison) -> bool:
@@ -158,8 +181,8 @@ def _agrees(subject: Subject, found: Comparison) -> bool:
 
 
 def _summary(found: Comparison) -> dict[str, Any]:
-    counts = {"instances": found.instances, "answered": found.answered, "agreed": found.agreed}
-    return {**counts, "disagreements": list(found.disagreements), "source": found.source}
+    counts = {"tiny": found.tiny, "tiny_answered": found.tiny_answered, "answered": found.answered, "agreed": found.agreed}
+    return {**counts, "disagreements": list(found.disagreements[:KEPT_DISAGREEMENTS]), "source": found.source}
 
 
 def _digest(text: str) -> str:

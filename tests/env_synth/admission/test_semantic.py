@@ -88,7 +88,7 @@ def test_a_sound_source_passes_and_every_verdict_is_kept(read: Read, judge: Judg
     assert (result.outcome, result.reason) == (Outcome.PASSED, "")
     assert [review["lens"] for review in result.measures["reviews"]] == ["statement", "trace", "verify"]
     assert all(review["verdict"] == "sound" and review["reply"] == SOUND for review in result.measures["reviews"])
-    assert [(row["agreed"], row["answered"]) for row in result.measures["opinions"]] == [(24, 24)] * 3
+    assert [(row["agreed"], row["answered"]) for row in result.measures["opinions"]] == [(40, 40)] * 3
     assert [kinds for kinds, _, _ in solver.calls] == [["review"] * 3, ["reference"]]
 
 
@@ -182,6 +182,23 @@ def test_more_than_half_of_the_opinions_must_agree(read: Read, judge: Judge) -> 
     assert judge(read("clean/josephus"), one_right).reason == "second_reference_disagrees"
     one_of_use = ScriptedDouble(opinion=lambda prompt, place: right if place == 0 else "no code")
     assert judge(read("clean/josephus"), one_of_use).outcome is Outcome.PASSED
+
+
+def test_what_two_opinions_say_alike_counts_however_rare(read: Read, judge: Judge) -> None:
+    rare = read("brute_force/josephus").replace("return str(circle[0])", "return str(circle[0] + (count == 9 and every == 3))")
+    source = read("clean/josephus").replace('"n": n, "k": rng.randint(2, 4 + 3 * level)', '"n": n, "k": 3')
+    kept = judge(source, ScriptedDouble(opinion=lambda prompt, place: rare if place == 0 else read("brute_force/josephus")))
+    assert kept.outcome is Outcome.PASSED, "one author's slip"
+    found = judge(source, ScriptedDouble(opinion=rare))
+    assert found.reason == "second_reference_disagrees"
+    assert found.evidence["opinions_that_agree"] == 3, "each alone agrees on nine in ten"
+
+
+def test_brute_force_may_give_up_beyond_the_tiny_instances(read: Read, judge: Judge) -> None:
+    tired = read("brute_force/josephus").replace("    circle =", "    if count > 40:\n        return str(1 // 0)\n    circle =")
+    result = judge(read("clean/josephus"), ScriptedDouble(opinion=tired))
+    assert result.outcome is Outcome.PASSED, result.evidence
+    assert 24 <= result.measures["opinions"][0]["answered"] < 40
 
 
 def test_a_list_is_taken_as_its_parts(read: Read, judge: Judge) -> None:
