@@ -1,7 +1,8 @@
 """Handing a learner's parameters to a rollout engine as a new policy version.
 
-The embedded engine shares the learner's process and devices, so the hand-over is a copy into the engine's layout. Left out:
-engines elsewhere; their transports (files, sockets) belong here behind the same function.
+The embedded engine shares the learner's process and devices, so the hand-over is a copy into the engine's layout; the SGLang
+engine publishes a version and tells its servers. Left out: how a version travels (`weight_transport.py`) and how a server
+takes it (`sglang_weights.py`).
 """
 
 from __future__ import annotations
