@@ -33,7 +33,7 @@ from env_synth.novelty import Archive
 from env_synth.sandbox.host import Sandbox
 
 ROOT = Path(__file__).parents[1]
-RELAXED = {"min_prompt_characters": 1, "max_prompt_characters": 200_000, "candidate_cpu_s": 40.0, "call_cpu_s": 5.0}
+RELAXED = {"min_prompt_characters": 1, "max_prompt_characters": 200_000, "candidate_cpu_s": 24.0, "call_cpu_s": 5.0}
 OURS_ALONE = ("prompt_too_long", "prompt_too_short", "over_cpu_budget", "call_too_slow")
 MAX_SHOWN_CHARACTERS = 600
 NOT_DATASETS = ("composite",)  # mixes datasets that it is given: no task of its own

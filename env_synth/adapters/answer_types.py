@@ -11,6 +11,7 @@ from env_synth.sandbox.host import Sandbox
 
 SAMPLED_SEEDS = 12  # of each sampled level
 SAMPLED_LEVELS = 5
+SAMPLING_CPU_S = 4.0  # no further level after so much
 _SHAPES = (
     (AnswerType.INT, re.compile(r"[+-]?[0-9]+")),
     (AnswerType.INTS, re.compile(r"[+-]?[0-9]+([\s,]+[+-]?[0-9]+)*")),
@@ -30,6 +31,8 @@ def sampled_references(sandbox: Sandbox, source: str) -> list[str] | Failure:
     with opened:
         top = opened.info.max_level
         for level in sorted({round(place * top / (SAMPLED_LEVELS - 1)) for place in range(SAMPLED_LEVELS)}):
+            if opened.cpu_s > SAMPLING_CPU_S:
+                break
             for seed in range(SAMPLED_SEEDS):
                 made = opened.generate(seed, level)
                 reference = made if isinstance(made, Failure) else opened.reference(*made)
