@@ -39,8 +39,9 @@ LAYERS = {
         ("records", "config"),
     ),
     "env_synth": (
-        ("admit", "play", "ray_fleet"),
+        ("admit", "play", "ray_fleet", "adapt", "export_environment"),
         ("report_file", "report_page"),
+        ("adapters",),
         ("admission", "scoring", "compose"),
         ("calibration", "novelty", "environment", "registry", "snapshots", "proposal"),
         ("sandbox", "seeds", "instances", "answers", "prompts", "solver", "similar_sets"),
