@@ -50,6 +50,7 @@ class RolloutConfig:
     slots: int = 32  # rollouts decoded side by side
     decode_steps_per_dispatch: int = 8
     length_bucket_tokens: int = 64
+    max_logprob_difference: float = 0.0  # mean nats, engine against learner; above it the run stops; 0: off
 
     def validate(self) -> None:
         """Raises ConfigError for counts below one and probabilities outside (0, 1]."""
@@ -68,6 +69,7 @@ class RolloutConfig:
         _above("rollout.temperature", self.temperature, 0.0)
         _within("rollout.top_p", self.top_p, 0.0, 1.0, open_low=True)
         _strings("rollout.stop", self.stop)
+        _above("rollout.max_logprob_difference", self.max_logprob_difference, 0.0, inclusive=True)
 
 
 @dataclass

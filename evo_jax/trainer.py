@@ -29,6 +29,7 @@ from evo_jax.report.page import write_report
 from evo_jax.report.summary import write_summary
 from evo_jax.rewards import randomise_rewards, score_rollouts
 from evo_jax.rollouts.batches import to_requests, to_rollout_batch
+from evo_jax.rollouts.mismatch import stop_on_mismatch
 from evo_jax.rollouts.weight_sync import sync_weights
 from evo_jax.solver_metrics import SolverMetrics
 
@@ -103,6 +104,7 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
             batches = pack([*solver, *proposals], ring.config.learner, ring.config.objective)
             record.packed_tokens = int(packed_fraction(batches)[0])
             ring.train_state, update_metrics = ring.learner.update(ring.train_state, batches, ring.reference_params)
+        stop_on_mismatch(update_metrics, ring.config.rollout.max_logprob_difference, ring.config.rollout.engine)
         ring.step += 1
         with record.clock.phase("time/weight_sync", "weight sync"):
             sync_weights(ring.engine, ring.train_state.params, ring.step)
