@@ -147,8 +147,9 @@ class Fleet:
             server.weights = None
             if server.client is not None:
                 server.client.drop_calls()
-            if server.process is not None:
-                server.process.stop()
+            process = server.process
+            if process is not None:
+                process.stop()
         if self._logs is not None:
             shutil.rmtree(self._logs, ignore_errors=True)
 
@@ -188,9 +189,9 @@ class Fleet:
     def _take_down(self, server: Server) -> None:
         """Counts a failure; a server of ours is ended, to be started anew."""
         server.restarts += 1
-        if server.process is not None:
-            server.process.stop()
-            server.process = None
+        process, server.process = server.process, None
+        if process is not None:
+            process.stop()
         if server.restarts > self._settings.max_restarts and not server.dropped:
             self._drop(server, f"given up after {server.restarts} failures, the last: {server.failure}")
 

@@ -32,7 +32,7 @@ def test_a_mismatch_of_one_role_is_enough_and_nan_is_none() -> None:
 
 @pytest.mark.slow
 def test_a_run_stops_before_it_trains_further_on_noise(tiny_policy_path: Path, tmp_path: Path) -> None:
-    """No engine agrees to the last bit with the learner's own forward pass: a limit below rounding must stop the first update."""
+    """No engine agrees to the last bit with the learner's own forward pass: a limit below rounding stops it at once."""
     settings = {"run_dir": tmp_path / "run", "policy.path": tiny_policy_path, "rollout.max_logprob_difference": 1e-12}
     arguments = [f"--config.{name}={value}" for name, value in settings.items()]
     done = subprocess.run(
