@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,6 +192,8 @@ class _Parts:
         made = _Rewriter(self.chance, _class_literals(made)).visit(made)
         for method in _methods(made).values():
             method.name = METHODS.get(method.name, method.name)
+        read = {node.attr for node in ast.walk(made) if isinstance(node, ast.Attribute)}
+        made.body = [item for item in made.body if not _binds_only(item, _class_literals(made).keys() - read)]
         return made
 
     def _drawn_first(self) -> list[ast.stmt]:
@@ -294,6 +296,10 @@ def _class_literals(node: ast.ClassDef) -> dict[str, ast.Constant]:
         for target in item.targets
         if isinstance(target, ast.Name)
     }
+
+
+def _binds_only(node: ast.stmt, names: Set[str]) -> bool:
+    return isinstance(node, ast.Assign) and all(isinstance(item, ast.Name) and item.id in names for item in node.targets)
 
 
 def _methods(node: ast.ClassDef) -> dict[str, ast.FunctionDef]:

@@ -78,7 +78,7 @@ def preload(argument: str) -> None:
     os.environ["MPLBACKEND"] = "agg"
     shelf = Shelf()
     builtins.open = io.open = shelf.open  # type: ignore[assignment]
-    os.stat = shelf.stat  # type: ignore[assignment]
+    os.stat = shelf.stat
     import reasoning_gym
 
     folders = [str(folder) for folder in package_folders()]
