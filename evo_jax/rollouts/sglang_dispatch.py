@@ -174,6 +174,7 @@ class Dispatch:
         self._pending.appendleft(group)
         if isinstance(error, ServerBusy):
             group.attempts -= 1
+            call.server.seat.turned_away(request.group_size)
             self._watches[call.server.name].not_before_s = time.monotonic() + BUSY_PAUSE_S
             if time.monotonic() - group.first_sent_s > self._settings.request_timeout_s:
                 raise RolloutError(

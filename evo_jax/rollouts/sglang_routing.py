@@ -32,10 +32,14 @@ class Seat:
     capacity: int
     load: int = 0
     _blocks: dict[bytes, None] = field(default_factory=dict)
+    room: int = field(init=False)  # what the server takes; below `capacity` after it turned a group away
+
+    def __post_init__(self) -> None:
+        self.room = self.capacity
 
     def has_room(self, completions: int) -> bool:
         """Whether the group fits beside what is running; a group larger than the capacity fits when nothing is."""
-        return self.load == 0 or self.load + completions <= self.capacity
+        return self.load == 0 or self.load + completions <= self.room
 
     def shared_tokens(self, hashes: Sequence[bytes]) -> int:
         """Tokens at the beginning of a prompt with these `hashes` that this server has probably cached."""
@@ -57,9 +61,14 @@ class Seat:
         """A group came back, or was given up."""
         self.load -= completions
 
+    def turned_away(self, completions: int) -> None:
+        """The server had no room for a group of so many beside its load: until new weights it is sent no more than it had."""
+        self.room = min(self.room, max(completions, self.load))
+
     def forget(self) -> None:
-        """The server's cache is empty."""
+        """The server has new weights: its cache is empty, and it may have room again."""
         self._blocks.clear()
+        self.room = self.capacity
 
 
 def choose(seats: Sequence[Seat], hashes: Sequence[bytes], completions: int) -> int | None:

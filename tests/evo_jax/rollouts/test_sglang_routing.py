@@ -44,3 +44,20 @@ def test_what_a_server_was_sent_is_forgotten_with_its_weights_and_bounded() -> N
     seat.add(1, [n.to_bytes(8) for n in range(REMEMBERED_BLOCKS + 5)])
     assert seat.shared_tokens([(2).to_bytes(8)]) == 0
     assert seat.shared_tokens([(5).to_bytes(8)]) == BLOCK_TOKENS
+
+
+def test_a_server_that_turned_groups_away_is_sent_less_until_it_has_new_weights() -> None:
+    seat = Seat(32)
+    for _ in range(4):
+        seat.add(8, [])
+    for _ in range(2):  # two of four groups were turned away
+        seat.remove(8)
+        seat.turned_away(8)
+    assert not seat.has_room(8)
+    seat.remove(8)
+    assert seat.has_room(8)
+    seat.turned_away(16)
+    seat.turned_away(4)
+    assert seat.room == 8  # never less than what it took
+    seat.forget()
+    assert seat.has_room(24)
