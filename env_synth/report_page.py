@@ -46,7 +46,9 @@ table { border-collapse: collapse; width: 100%; } th, td { text-align: left; pad
 th, td { border-bottom: 1px solid var(--line); } td.number, th.number { text-align: right; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; margin: .2rem 0; max-height: 30rem; overflow: auto; }
 .passed, .admitted { color: var(--good); } .refused { color: var(--bad); font-weight: 600; }
-.needs_solver, .admitted_mechanically { color: var(--open); } summary { cursor: pointer; } dt { font-weight: 600; }
+.needs_solver, .admitted_mechanically { color: var(--open); } summary { cursor: pointer; } td p { margin: 0; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem .8rem; margin: .2rem 0; } dd { margin: 0; }
+dt { opacity: .75; } section th:nth-child(1) { width: 17rem; } section th:nth-child(2) { width: 8rem; }
 """
 
 

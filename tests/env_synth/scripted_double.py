@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from env_synth.prompts import DIRECT_INSTRUCTION
 from env_synth.solver.protocol import Reply
 
+OPINIONS = Path(__file__).parent / "seed_opinions"
 SOUND = 'Looked at it.\n{"verdict": "sound", "problem": ""}'
 BROKEN = 'Found it.\n{"verdict": "broken", "problem": "ties"}'
 
@@ -79,3 +81,22 @@ class EmbedderDouble:
         for start in range(len(text) - 2):
             vector[hashlib.blake2b(text[start : start + 3].encode(), digest_size=1).digest()[0]] += 1.0
         return vector
+
+
+def seed_author(prompt: str, place: int) -> str:
+    """The second reference that a person wrote for the seed whose prompts are shown."""
+    marks = {
+        "register_machine": ("Start with", "At the start"),
+        "edit_distance": ("Adding a letter",),
+        "toll_shortest_path": ("One road from", "roads between towns", "Roads between towns", "From "),
+        "linear_recurrence": ("Each next number", "reduced modulo"),
+        "interval_scheduling": ("Jobs, each", "Two jobs"),
+        "grid_paths": ("Grid of",),
+        "subset_sum": ("Which of these numbers",),
+        "graph_colouring": ("different colours",),
+        "hamiltonian_path": ("Visit every town",),
+        "latin_square": ("Each row and each column",),
+    }
+    found = [name for name, texts in marks.items() if any(text in prompt for text in texts)]
+    name = next((name for name in found if name != "linear_recurrence"), found[0])
+    return (OPINIONS / f"{name}.py").read_text()

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +14,9 @@ from env_synth.admission.sentinels import (
 )
 from env_synth.contract import Proposal
 from env_synth.errors import ContractError
-from tests.env_synth.scripted_double import BROKEN, SOUND, ScriptedDouble
+from tests.env_synth.scripted_double import BROKEN, SOUND, ScriptedDouble, seed_author
 
 type Read = Callable[[str], str]
-OPINIONS = Path(__file__).parents[1] / "seed_opinions"
 
 
 def test_recall_and_false_refusals_are_counted(read: Read, context: Context) -> None:
@@ -81,26 +79,7 @@ def test_most_broken_ones_pass_every_mechanical_stage(context: Context) -> None:
 # --- an author who read the prompts only: tests/env_synth/seed_opinions -------------------------------------------------
 
 
-def author(prompt: str, place: int) -> str:
-    """The second reference that a person wrote for the seed whose prompts are shown."""
-    marks = {
-        "register_machine": ("Start with", "At the start"),
-        "edit_distance": ("Adding a letter",),
-        "toll_shortest_path": ("One road from", "roads between towns", "Roads between towns", "From "),
-        "linear_recurrence": ("Each next number", "reduced modulo"),
-        "interval_scheduling": ("Jobs, each", "Two jobs"),
-        "grid_paths": ("Grid of",),
-        "subset_sum": ("Which of these numbers",),
-        "graph_colouring": ("different colours",),
-        "hamiltonian_path": ("Visit every town",),
-        "latin_square": ("Each row and each column",),
-    }
-    found = [name for name, texts in marks.items() if any(text in prompt for text in texts)]
-    name = next((name for name in found if name != "linear_recurrence"), found[0])
-    return (OPINIONS / f"{name}.py").read_text()
-
-
 def test_second_opinions_alone_pass_the_seeds_and_catch_the_broken(context: Context) -> None:
-    found = judge_sentinels(built_in_sentinels(), context, Lent(ScriptedDouble(opinion=author)))
+    found = judge_sentinels(built_in_sentinels(), context, Lent(ScriptedDouble(opinion=seed_author)))
     assert found.falsely_refused == ()
     assert found.missed == (), found.missed

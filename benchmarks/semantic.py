@@ -1,0 +1,140 @@
+"""What S8 catches: the sentinels, the corpus's semantic defects, and the sound sources that it must let through.
+
+Command: python -m benchmarks.semantic [--solver=URL --model=NAME] [--only=sentinels]. Prints one table and writes
+results/semantic.json (with a model: results/semantic_NAME.json). Without a solver a scripted double stands in, named so: it
+reviews everything as sound, and hands in the second references and verifiers that were written by hand from the prompts alone
+(tests/env_synth/seed_opinions, corpus/brute_force), so that the numbers show what second opinions see when their author is
+right, and nothing about any model. Defects for which nobody wrote one are left out then. Left out: the mechanical stages
+(benchmarks/admission.py), which refuse some of these sources before S8 would see them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.record import write_record
+from env_synth.admission import semantic
+from env_synth.admission.asking import Asking, Lent, Subject, run_alone, run_together
+from env_synth.admission.candidate import Candidate, Context
+from env_synth.admission.records import Outcome, StageResult
+from env_synth.admission.sentinels import Sentinel, built_in_sentinels
+from env_synth.admission.static import read_source
+from env_synth.config import AdmissionConfig, SandboxConfig
+from env_synth.contract import Proposal
+from env_synth.novelty import Archive
+from env_synth.sandbox.host import Sandbox
+from env_synth.solver.http import HttpSolver
+from tests.env_synth.scripted_double import ScriptedDouble, seed_author
+
+CORPUS = Path(__file__).parents[1] / "tests" / "env_synth" / "corpus"
+# Broken source -> the clean one for whose prompts a second reference was written; the prompts are the same but for the defect.
+AUTHORS = {
+    "off_by_one_steps": "automaton_row",
+    "greedy_coins": "knapsack",
+    "greedy_matrix_chain": "matrix_chain",
+    "wrong_on_ties": "increasing_sum",
+    "diagonal_islands": "islands",
+    "wrong_direction": "torus_robot",
+    "says_from_zero_means_one": "permutation_power",
+    "counts_from_one": "run_lengths",
+    "ambiguous_rounding": "ledger",
+    "ambiguous_order": "task_order",
+    "only_the_planted_clique": "clique",
+    "clique_repeats_allowed": "clique",
+}
+
+
+def main() -> None:
+    """Sends the sources through S8, prints the table, writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--solver", default="")
+    parser.add_argument("--model", default="")
+    parser.add_argument("--only", choices=("sentinels", "corpus"), default="")
+    options = parser.parse_args()
+    groups: dict[str, list[tuple[Sentinel, str]]] = {}
+    if options.only != "corpus":
+        groups["sentinels"] = [(sentinel, "") for sentinel in built_in_sentinels()]
+    if options.only != "sentinels":
+        groups["corpus"] = corpus_sources(everything=bool(options.solver))
+    rows: list[dict[str, Any]] = []
+    with Sandbox(SandboxConfig()) as sandbox:
+        context = Context(AdmissionConfig(), sandbox, Archive())
+        for group, sources in groups.items():
+            rows += judged(group, sources, context, HttpSolver(options.solver, options.model) if options.solver else None)
+    show(rows)
+    solver = options.model or ScriptedDouble().name
+    name = f"semantic_{re.sub(r'[^A-Za-z0-9.-]+', '_', options.model)}" if options.solver else "semantic"
+    write_record(name, {"solver": solver}, rows, {})
+
+
+def corpus_sources(everything: bool) -> list[tuple[Sentinel, str]]:
+    """(source, its second reference) of the clean corpus and of the defects that need thought."""
+    labels = json.loads((CORPUS / "labels.json").read_text())["broken"]
+    found = [
+        (Sentinel(path.stem, path.read_text()), (CORPUS / "brute_force" / path.name).read_text())
+        for path in sorted((CORPUS / "clean").glob("*.py"))
+    ]
+    for name, label in labels.items():
+        if name in AUTHORS or (everything and not label["mechanically_visible"]):
+            source = (CORPUS / "broken" / f"{name}.py").read_text()
+            author = (CORPUS / "brute_force" / f"{AUTHORS[name]}.py").read_text() if name in AUTHORS else ""
+            found.append((Sentinel(name, source, label["defect"]), author))
+    return found
+
+
+def judged(
+    group: str, sources: list[tuple[Sentinel, str]], context: Context, solver: HttpSolver | None
+) -> list[dict[str, Any]]:
+    """One row a source: what S8 said of it."""
+    if solver is not None:
+        lent = Lent(solver)
+        results = dict(run_together([job(sentinel, context, lent) for sentinel, _ in sources], lent))
+    else:
+        results = {}
+        for place, (sentinel, author) in enumerate(sources):
+            lent = Lent(ScriptedDouble(opinion=author or seed_author))
+            results[place] = run_alone(job(sentinel, context, lent), lent)
+    return [
+        {
+            "group": group,
+            "source": sentinel.name,
+            "defect": sentinel.defect,
+            "outcome": results[place].outcome.value,
+            "reason": results[place].reason,
+            "cpu_s": round(results[place].cpu_s, 3),
+        }
+        for place, (sentinel, _) in enumerate(sources)
+    ]
+
+
+def job(sentinel: Sentinel, context: Context, lent: Lent) -> Asking[StageResult]:
+    """S8 on one source."""
+    facts, _, _ = read_source(sentinel.source)
+    with Candidate(Proposal(sentinel.source, "sentinel"), facts) as candidate:
+        return (yield from semantic.check(Subject(candidate, context, lent)))
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """One row a group and defect."""
+    table = Table(title="S8")
+    for title in ("group", "defect", "sources", "refused", "by reason", "CPU s, mean"):
+        table.add_column(title)
+    for group, defect in dict.fromkeys((row["group"], row["defect"]) for row in rows):
+        here = [row for row in rows if (row["group"], row["defect"]) == (group, defect)]
+        refused = [row["reason"] for row in here if row["outcome"] == Outcome.REFUSED.value]
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(Counter(refused).items()))
+        mean = sum(row["cpu_s"] for row in here) / len(here)
+        table.add_row(group, defect or "(sound)", str(len(here)), str(len(refused)), reasons, f"{mean:.2f}")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
