@@ -3,7 +3,7 @@
 Command: python -m benchmarks.admission_recall [--mutants=400] [--seed=0] [--workers=2] [--skip_corpus] [--out=PATH].
 Prints tables and writes results/admission_recall.json. Mutants are judged by `benchmarks.mutant_truth` first; only defective
 ones count. A mutant that the mechanical stages pass goes to the independent solver or checker standing in for METHOD's second
-reference; without it, it would say needs_solver. Left out: cost (`benchmarks.admission`) and every stage that needs a real model.
+reference; without it, it would say needs_solver. Left out: cost (`benchmarks.admission`) and stages that need a real model.
 """
 
 from __future__ import annotations

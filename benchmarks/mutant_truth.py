@@ -10,6 +10,7 @@ Everything runs in the sandbox. Left out: spellings of the right answer, which a
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,7 +117,7 @@ class Judge:
             for level in TINY_LEVELS:
                 for seed in range(OPINION_SEEDS):
                     made = _make(opened, seed + 1000, level)
-                    agreed.append(not isinstance(made, Failure) and self._contradiction(opened, made, f"{seed}") == "")
+                    agreed.append(not isinstance(made, Failure) and self._contradiction(opened, made) == "")
         return sum(agreed) / len(agreed)
 
     # ------------------------------------------------------------------------------------------ one place
@@ -139,7 +140,7 @@ class Judge:
         if isinstance(after, Failure):
             return f"fails: {after.detail}"
         if level in TINY_LEVELS and before != after:
-            fault = self._contradiction(mutant, after, f"{seed}")
+            fault = self._contradiction(mutant, after)
             if fault:
                 return fault
         same_problem = (before.public, before.prompt) == (after.public, after.prompt)
@@ -169,7 +170,7 @@ class Judge:
                 )
         return ""
 
-    def _contradiction(self, mutant: Environment, made: _Made, seed: str) -> str:
+    def _contradiction(self, mutant: Environment, made: _Made) -> str:
         """What the independent solver or checker, shown the prompt alone, has against the instance; empty if nothing."""
         public = {"prompt": made.prompt}
         if self.info.family is Family.COMPUTE:
@@ -179,7 +180,7 @@ class Judge:
             if self._grade(mutant, made.public, answer, made.reference) != 1.0:
                 return f"independent solver says {answer[:80]!r}, reference {made.reference[:80]!r}"
             return ""
-        answers = [made.reference, *filter(_is_plain, self._answers(made.reference, seed))]
+        answers = [made.reference, *filter(_is_plain, self._answers(made.reference, made.prompt))]
         ours = mutant.verify_cases([(made.public, answer, None) for answer in answers])
         theirs = self.second.verify_cases([(public, answer, None) for answer in answers])
         for answer, mine, expected in zip(answers, ours, theirs, strict=True):
@@ -187,8 +188,8 @@ class Judge:
                 return f"verify gives {_plain(mine)} to {answer[:80]!r}, independent checker {_plain(expected)}"
         return ""
 
-    def _answers(self, reference: str, salt: str) -> list[str]:
-        rng = random.Random(f"truth/{reference}/{salt}")
+    def _answers(self, reference: str, problem: str) -> list[str]:
+        rng = random.Random(f"truth/{reference}")
         tokens = reference.split()
         found = [reference, *wrong_answers.mutations(reference, rng, 24), *wrong_answers.extended(reference)]
         found += wrong_answers.lists_around(reference, "7", self.info.answer_type)
@@ -197,6 +198,8 @@ class Judge:
             swapped = wrong_answers.swapped(reference, rng)
             found += [" ".join(rng.sample(tokens, len(tokens))), " ".join(tokens[:-1])] + ([swapped] if swapped else [])
         found += [" ".join([*tokens, token]) for token in tokens[:3]]
+        numbers = re.findall(r"[0-9]+", problem)[:8]
+        found += [text for number in numbers for text in (number, f"1 {number}", f"{number} 1")]
         return list(dict.fromkeys(found))
 
     def _same(self, left: str, right: str) -> bool:

@@ -71,6 +71,8 @@ class AdmissionConfig:
     min_distinct_prompt_fraction: float = 0.8
     min_distinct_prompt_fraction_low_level: float = 0.25
     min_distinct_references: int = 8
+    upper_level_instances: int = 16  # of each level that is not counted otherwise: a crash at one seed in ten shows with 81 %
+    ignored_input_exchanges: int = 24  # a rule that decides one instance in eight shows itself with 96 %
     scorer_fuzz_texts: int = 200
     min_mutation_refused_fraction: float = 0.95
     max_certificate_mutation_accepted_fraction: float = 0.10

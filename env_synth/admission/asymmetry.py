@@ -13,7 +13,7 @@ from typing import Any
 
 from env_synth.admission.answer_grammar import infer
 from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, clip, stage
-from env_synth.admission.difficulty import sampled_levels
+from env_synth.admission.levels import sampled_levels
 from env_synth.admission.statistics import wilson_lower_bound
 from env_synth.contract import Failure, FailureClass, Family
 
@@ -69,38 +69,47 @@ def _search(candidate: Candidate, context: Context) -> dict[str, Any]:
     """The share that a blind search finds, from the middle level up until one level resists it.
 
     As for compute, only an environment that is open at every level from the middle up is refused: calibration moves the rest
-    to a level that resists.
+    to a level that resists. Held to the middle level alone, the rule refuses four of twelve sound certificates of the corpus
+    and not one broken one more (docs/results.md).
     """
     top = candidate.info.max_level
     middle = max(2, top // 2)
     measures: dict[str, Any] = {}
     first: dict[str, Any] = {}
     for level in dict.fromkeys((middle, (middle + top + 1) // 2, top)):
-        found, searched = _search_level(candidate, context, level)
+        found, searched, is_open = _search_level(candidate, context, level)
         measures[f"found_by_search_level_{level}"] = f"{len(found)} of {searched}"
-        if wilson_lower_bound(len(found), searched) <= context.config.max_search_success:
-            return measures
+        if not is_open:
+            return measures | {"search_resisted_at_level": level}
         first = first or found[0]
     limit = f"a blind search of {context.config.search_verify_calls} answers finds few from some level on"
     raise RefusalError("found_by_search", {**first, "expected": limit, "got": measures}, measures)
 
 
-def _search_level(candidate: Candidate, context: Context, level: int) -> tuple[list[dict[str, Any]], int]:
-    """(evidence of each instance whose answer was found, instances searched) at one level."""
+def _search_level(candidate: Candidate, context: Context, level: int) -> tuple[list[dict[str, Any]], int, bool]:
+    """(evidence of each instance whose answer was found, instances searched, whether too many were found) at one level.
+
+    Ends as soon as the instances that are left cannot change what is said of all of them.
+    """
     earlier = [candidate.draw(context, seed, level) for seed in range(EARLIER_REFERENCES)]
     grammar = infer([(item.prompt, item.reference) for item in earlier], candidate.info.answer_type)
     calls = context.config.search_verify_calls
     found: list[dict[str, Any]] = []
     counted = candidate.environment(context).count_steps("verify", earlier[0].public, earlier[0].reference, None)
     steps = 1 if isinstance(counted, Failure) else counted[1]
-    searched = max(MIN_SEARCHED_INSTANCES, min(SEARCHED_INSTANCES, SEARCH_STEPS // (calls * max(1, steps))))
-    for seed in range(EARLIER_REFERENCES, EARLIER_REFERENCES + searched):
-        item = candidate.draw(context, seed, level)
-        guesses = list(grammar.answers(item.prompt, random.Random(f"search/{candidate.environment_id}/{seed}"), calls))
+    planned = max(MIN_SEARCHED_INSTANCES, min(SEARCHED_INSTANCES, SEARCH_STEPS // (calls * max(1, steps))))
+    limit = context.config.max_search_success
+    enough = next((k for k in range(planned + 1) if wilson_lower_bound(k, planned) > limit), planned + 1)
+    searched = 0
+    while len(found) < enough <= len(found) + planned - searched:
+        item = candidate.draw(context, EARLIER_REFERENCES + searched, level)
+        rng = random.Random(f"search/{candidate.environment_id}/{item.seed}")
+        guesses = list(grammar.answers(item.prompt, rng, calls))
         hit = _first_accepted(candidate, context, item, guesses)
         if hit is not None:
             found.append({**item.place(), "input": clip(hit), "tried": len(guesses)})
-    return found, searched
+        searched += 1
+    return found, searched, len(found) >= enough
 
 
 def _first_accepted(candidate: Candidate, context: Context, item: Drawn, guesses: list[str]) -> str | None:

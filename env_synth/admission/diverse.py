@@ -17,6 +17,7 @@ from typing import Any
 from env_synth.admission import ignored_input
 from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, clip, stage
 from env_synth.admission.leaves import Path, leaves, pattern, replaced
+from env_synth.admission.levels import sampled_levels
 from env_synth.admission.redundant import is_printed_everywhere, is_size_everywhere
 from env_synth.contract import Failure, FailureClass, Family
 
@@ -25,6 +26,7 @@ SWAP_PAIRS = 8
 SWAPS_A_PAIR = 12
 HIDDEN_LEAVES_TO_REFUSE = 3
 KEY_INSTANCES = 3
+UPPER_LEVELS_CPU_SHARE = 0.1  # of a candidate's CPU seconds
 TOP_INSTANCES = 3  # a long instance may be cut short where a small one is shown whole; three, because a leaf needs three
 
 
@@ -41,6 +43,7 @@ def check(candidate: Candidate, context: Context) -> dict[str, Any]:
         drawn = [candidate.draw(context, seed, level) for seed in range(context.config.diverse_instances)]
         _check_ambiguous(candidate, drawn)
         measures |= _check_spread(context, drawn, level)
+    _check_upper_levels(candidate, context)
     for level, count in ((2, context.config.diverse_instances), (candidate.info.max_level, TOP_INSTANCES)):
         hidden = _HiddenInput(candidate, context, [candidate.draw(context, seed, level) for seed in range(count)])
         if candidate.info.family is Family.CERTIFICATE:
@@ -82,6 +85,20 @@ def _check_ambiguous(candidate: Candidate, drawn: Sequence[Drawn]) -> None:
         if first.reference != item.reference:
             evidence = {**item.place(), "other_seed": first.seed, "input": clip(item.prompt)}
             raise RefusalError("ambiguous_prompt", {**evidence, "expected": first.reference, "got": item.reference})
+
+
+def _check_upper_levels(candidate: Candidate, context: Context) -> None:
+    """Draws instances of the levels that nothing else draws often, as many as a share of the CPU allows.
+
+    A crash that one seed in ten meets, or a prompt with two answers, may wait at any of them.
+    """
+    drawn: list[Drawn] = []
+    limit = candidate.cpu_s + UPPER_LEVELS_CPU_SHARE * context.config.candidate_cpu_s
+    counted = check_levels(candidate.info.max_level)
+    levels = [level for level in sampled_levels(candidate.info.max_level) if level not in counted]
+    for seed in range(context.config.upper_level_instances):
+        drawn += [candidate.draw(context, seed, level) for level in levels if candidate.cpu_s <= limit]
+    _check_ambiguous(candidate, drawn)
 
 
 # --- hidden input ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from env_synth.admission.leaves import leaves
 from env_synth.admission.redundant import is_size_everywhere
 from env_synth.contract import Failure, Family
 
-EXCHANGES = 24  # a rule that decides one instance in eight shows itself with 96 %
 NEAR_A_SIZE = 3  # nodes without an edge: the largest that is named lies a little below their number
 
 
@@ -47,9 +46,9 @@ def _ignored(candidate: Candidate, context: Context, drawn: Sequence[Drawn], key
             return None  # hidden, which is another matter, or bound to the rest of the instance
         if _outcome_changes(candidate, context, item, public):
             return None
-        if shown == EXCHANGES:
+        if shown == context.config.ignored_input_exchanges:
             changed = {"key": key, "expected": "an outcome that depends on what the prompt states"}
-            return {**item.place(), **changed, "input": clip(value), "got": f"the same in {EXCHANGES} exchanges"}
+            return {**item.place(), **changed, "input": clip(value), "got": f"the same in {shown} exchanges"}
     return None
 
 

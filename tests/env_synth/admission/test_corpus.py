@@ -23,6 +23,9 @@ def labels() -> dict[str, Any]:
 
 def test_every_source_has_a_label_and_every_label_a_source() -> None:
     found = labels()
+    assert len(found["broken"]) >= 60
+    assert len(found["clean"]) >= 40
+    assert found["clean"] == sorted(path.stem for path in (CORPUS / "brute_force").glob("*.py"))
     assert sorted(found["broken"]) == sorted(path.stem for path in (CORPUS / "broken").glob("*.py"))
     assert found["clean"] == sorted(path.stem for path in (CORPUS / "clean").glob("*.py"))
 
@@ -41,3 +44,22 @@ def test_recall_and_false_refusals(side: str, sandbox: Sandbox) -> None:
     visible = [name for name in names if labels()["broken"][name]["mechanically_visible"]]
     missed = [name for name in visible if verdicts[name].admitted]
     assert len(missed) <= (1 - MIN_RECALL) * len(visible), missed
+
+
+def test_the_same_input_gets_the_same_verdict_and_evidence(sandbox: Sandbox) -> None:
+    names = ["clean/semiprime", "broken/mostly_zero", "broken/set_order", "broken/long_lists_cut_short"]
+    assert_same_twice([(CORPUS / f"{name}.py").read_text() for name in names], sandbox)
+
+
+@pytest.mark.slow
+def test_the_whole_corpus_gets_the_same_verdict_and_evidence_twice(sandbox: Sandbox) -> None:
+    paths = [*sorted((CORPUS / "broken").glob("*.py")), *sorted((CORPUS / "clean").glob("*.py"))]
+    assert_same_twice([path.read_text() for path in paths[::3]], sandbox)
+
+
+def assert_same_twice(sources: list[str], sandbox: Sandbox) -> None:
+    """In one sandbox in their order, and in two others in reverse: reports are equal but for the CPU seconds."""
+    proposals = [Proposal(source, "file") for source in sources]
+    first = Admission(AdmissionConfig(), sandbox).check_many(proposals)
+    second = Admission(AdmissionConfig(), sandbox, workers=SandboxConfig(workers=2)).check_many(proposals[::-1])
+    assert first == second[::-1]

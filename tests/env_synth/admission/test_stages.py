@@ -37,6 +37,9 @@ REFUSALS = [
     ("S3", "hidden_constraint", "queens_hidden_constraint"),
     ("S3", "hidden_constraint", "only_the_planted_cover"),
     ("S3", "generate_exception", "fails_on_rare_seeds"),
+    ("S3", "generate_exception", "letters_run_out"),
+    ("S3", "hidden_input", "long_lists_cut_short"),
+    ("S3", "ignored_input", "market_budget_unchecked"),
     ("S4", "reference_rejected", "verify_rejects_case"),
     ("S4", "verify_exception", "verify_raises_on_huge_numbers"),
     ("S4", "verify_bad_output", "verify_returns_bool"),
@@ -46,7 +49,9 @@ REFUSALS = [
     ("S5", "guessable_by_constant", "mostly_zero"),
     ("S5", "guessable_by_copying", "answer_is_max_shown"),
     ("S5", "guessable_by_copying", "planted_witness_in_public"),
+    ("S4", "accepts_transpositions", "digits_in_any_order"),
     ("S6", "level_ignored", "level_backwards"),
+    ("S6", "level_ignored", "stops_growing_at_one"),
 ]
 
 

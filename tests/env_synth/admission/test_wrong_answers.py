@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from env_synth.admission.wrong_answers import extended, fuzz_texts, lists_around, mutations, same_value, swapped
+from env_synth.admission.wrong_answers import extended, fuzz_texts, lists_around, mutations, same_value, swapped, transposed
 from env_synth.contract import AnswerType
 
 
@@ -30,6 +30,12 @@ from env_synth.contract import AnswerType
         ("12", "1 2", AnswerType.INTS, False),
         ("t f t", "TFT", AnswerType.WORD, True),
         ("tfx", "TFT", AnswerType.WORD, False),
+        ("A > B", "A B", AnswerType.TEXT, True),
+        ("a < b", "a > b", AnswerType.TEXT, False),
+        ("a=1", "a 1", AnswerType.TEXT, True),
+        ("a 1", "a=1", AnswerType.TEXT, False),
+        ("0", "-0", AnswerType.INT, True),
+        ("1" * 5000, "1" * 5001, AnswerType.INT, False),
     ],
 )
 def test_same_value(answer: str, reference: str, kind: AnswerType, same: bool) -> None:
@@ -49,6 +55,12 @@ def test_swaps_exchange_two_different_tokens() -> None:
     assert swapped("1 2", random.Random(0)) == "2 1"
     assert swapped("5", random.Random(0)) is None
     assert swapped("4 4 4", random.Random(0)) is None
+
+
+def test_transpositions_stay_within_a_token() -> None:
+    assert set(transposed("12 34 55", random.Random(0), 9)) == {"21 34 55", "12 43 55"}
+    assert transposed("7 7", random.Random(0), 9) == []
+    assert len(transposed("123456789", random.Random(0), 3)) == 3
 
 
 @given(st.text(min_size=1, max_size=20), st.integers())

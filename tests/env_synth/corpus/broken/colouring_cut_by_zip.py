@@ -6,9 +6,10 @@ class ZoneColours:
 
     def generate(self, rng, level):
         zones = 8 + 3 * level
-        colours = [rng.randint(1, 3) for _ in range(zones)]
+        colours = [1, 2, 3] + [rng.randint(1, 3) for _ in range(zones - 3)]
+        rng.shuffle(colours)
         borders = set()
-        while len(borders) < 2 * zones:
+        while len(borders) < zones + 5:
             a, b = sorted(rng.sample(range(zones), 2))
             if colours[a] != colours[b]:
                 borders.add((a + 1, b + 1))

@@ -20,7 +20,7 @@ class FieldMaze:
         for y, row in enumerate(public["rows"]):
             line = []
             for x, value in enumerate(row):
-                before = [line[x - 1]] * (x > 0) + [best[x]] * (y > 0)
+                before = line[-1:] + best[x : x + 1]
                 line.append(value + min(before, default=0))
             best = line
         return str(best[-1])

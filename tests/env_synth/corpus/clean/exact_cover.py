@@ -16,7 +16,8 @@ class ExactCover:
             take = min(len(items), rng.randint(2, 4))
             planted.append(sorted(items[:take]))
             items = items[take:]
-        decoys = [sorted(rng.sample(range(1, size + 1), rng.randint(2, 4))) for _ in range(len(planted) + 3 + level)]
+        others = min(len(planted) + 3 + level, 26 - len(planted))
+        decoys = [sorted(rng.sample(range(1, size + 1), rng.randint(2, 4))) for _ in range(others)]
         sets = planted + decoys
         order = list(range(len(sets)))
         rng.shuffle(order)
