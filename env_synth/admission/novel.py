@@ -29,7 +29,7 @@ NEAREST_RUN = 3  # of the environments that are alike in meaning, how many are r
 BEHAVIOUR_SEEDS = 2
 OCTAVES = 4.0  # a mean difference of this many doublings of size and work counts as entirely different
 
-type Vector = tuple[float, ...]
+type Vector = np.ndarray  # float32
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Vectors:
 
     def keep(self, name: str, texts: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
         """Remembers one vector a text."""
-        self._kept.update({(name, text): tuple(vector) for text, vector in zip(texts, vectors, strict=True)})
+        self._kept.update({(name, text): np.asarray(vector, np.float32) for text, vector in zip(texts, vectors, strict=True)})
 
     def of(self, name: str, text: str) -> Vector:
         """The vector of a text that was kept."""
@@ -74,6 +74,7 @@ def check(subject: Subject) -> Asking[dict[str, Any]]:
                 evidence = {"expected": "an unused (operator, parents)", "got": item.environment_id}
                 raise RefusalError("composed_before", evidence)
         return {"novelty": 1.0, "archived": len(kept)}
+    kept = [item for item in kept if _described(item.source) is not None]
     if not kept:
         return {"novelty": 1.0, "archived": 0}
     similarities, threshold = yield from _similarities(subject, kept)
@@ -132,7 +133,8 @@ def _similarities(subject: Subject, kept: Sequence[ArchivedSource]) -> Asking[tu
     own_to_others, between_seeds = np.zeros(len(others)), np.zeros(len(seeds) * (len(seeds) - 1) // 2)
     for kind in ("code", "prompt"):
         rows = [
-            np.array([_vectors.of(name, getattr(found, kind)[:limit]) for found in group]) for group in (seeds, others, [own])
+            np.array([_vectors.of(name, getattr(found, kind)[:limit]) for found in group], np.float64)
+            for group in (seeds, others, [own])
         ]
         placed_seeds, placed_others, placed_own = (_directions(row - rows[0].mean(axis=0)) for row in rows)
         own_to_others += (placed_others @ placed_own[0]) / 2

@@ -26,7 +26,7 @@ from env_synth.solver.protocol import Reply
 OTHER_REFERENCES = 3
 MUTATIONS = 8
 GRADED_AT_ONCE = 100
-SEARCH_STEPS = 3_000_000  # of `verify`, on one instance: fewer answers are looked through where a call is long
+SEARCH_STEPS = 1_000_000  # of `verify`, on one instance: fewer answers are looked through where a call is long
 
 _HEAD = """{code}
 
