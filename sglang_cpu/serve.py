@@ -1,9 +1,9 @@
 """`python sglang_cpu/serve.py --model-path DIR --port PORT ...`: an SGLang server on the CPU, for tests and small models.
 
-Takes SGLang's own arguments, with defaults for a small machine in front of them (a later argument wins). Runs in the environment
-that `make sglang` sets up, which has no CUDA: sglang imports two things at its start that need it, and a language model on
-the CPU calls neither. `torchvision`'s compiled operators are declared here by their signatures alone, and the package `sgl_kernel`
-beside this file stands in for SGLang's CUDA kernels. Left out: everything SGLang does itself; speed.
+Takes SGLang's own arguments, with defaults for a small machine in front of them (a later argument wins). Runs in the
+environment that `make sglang` sets up, which has no CUDA: sglang imports two things at its start that need it, and a language
+model on the CPU calls neither. `torchvision`'s compiled operators are declared here by their signatures alone, and the
+package `sgl_kernel` beside this file stands in for SGLang's CUDA kernels. Left out: everything SGLang does itself; speed.
 """
 
 import os

@@ -85,6 +85,13 @@ class ServerClient:
         except ValueError as error:
             raise ServerError(f"{where}: the answer is no JSON: {_shown(answer)}") from error
 
+    def call_object(self, route: str, body: dict[str, Any] | None = None, *, timeout_s: float) -> dict[str, Any]:
+        """`call` for a route that answers an object; anything else is a ServerError."""
+        answer = self.call(route, body, timeout_s=timeout_s)
+        if not isinstance(answer, dict):
+            raise ServerError(f"{self.url}{route}: an object was expected, got {str(answer)[:SHOWN_CHARACTERS]}")
+        return answer
+
     def is_healthy(self, timeout_s: float) -> bool:
         """Whether the server makes tokens: /health_generate succeeds only when something came out of its scheduler."""
         try:

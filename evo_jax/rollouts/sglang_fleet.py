@@ -20,7 +20,7 @@ from evo_jax.rollouts.protocol import RolloutError
 from evo_jax.rollouts.sglang_client import ServerClient, ServerUnreachable
 from evo_jax.rollouts.sglang_process import ServerProcess
 from evo_jax.rollouts.sglang_routing import Seat
-from evo_jax.rollouts.sglang_weights import check_values, check_version, load_weights
+from evo_jax.rollouts.sglang_weights import CannotCompare, check_values, check_version, load_weights
 from evo_jax.rollouts.weight_transport import PublishedWeights
 
 logger = logging.getLogger(__name__)
@@ -130,12 +130,17 @@ class Fleet:
         self.bring(server, weights)
 
     def bring(self, server: Server, weights: PublishedWeights) -> None:
-        """Gives a server `weights`, starting it or waiting for it where needed; drops it when that does not succeed."""
+        """Gives a server `weights`, starting it or waiting for it where needed; drops it when that does not succeed.
+
+        Raises CannotCompare where only another setting helps.
+        """
         while not server.dropped and not self._closed:
             try:
                 self._reach(server, weights)
                 self._load_one(server, weights)
                 return
+            except CannotCompare:
+                raise
             except RolloutError as error:
                 self.fail(server, str(error))
                 self._take_down(server)

@@ -25,9 +25,9 @@ from evo_jax.policy.loading import Policy, load_policy
 from evo_jax.rollouts.embedded import EmbeddedEngine
 from evo_jax.rollouts.protocol import RolloutError, RolloutRequest, SamplingParams
 from evo_jax.rollouts.sglang import SGLangEngine
-from evo_jax.rollouts.sglang_client import ServerClient
+from evo_jax.rollouts.sglang_client import ServerClient, ServerRefused
 from evo_jax.rollouts.sglang_process import ServerProcess
-from evo_jax.rollouts.sglang_weights import _compare_first_rows, check_values
+from evo_jax.rollouts.sglang_weights import check_values, compare_first_rows, compare_names
 from evo_jax.rollouts.sglang_wire import WrongWeights
 from evo_jax.rollouts.weight_transport import DirectoryTransport, PublishedWeights, stored_tensors
 from tests.integration.conftest import ROOT, SERVE, SMALL_MODEL, embedded_engine, noisy, sglang_engine
@@ -171,12 +171,12 @@ def test_the_first_rows_that_a_server_shows_are_ours(engine: SGLangEngine, serve
     """What is compared where no checksums can be: here on the same server."""
     client, weights = ServerClient(server.url), engine._weights
     assert weights is not None
-    _compare_first_rows(client, weights, np.dtype(np.float32))
+    compare_first_rows(client, weights, np.dtype(np.float32))
     other = dict(weights.tensors)
     other["model.layers.0.input_layernorm.weight"] = other["model.layers.1.input_layernorm.weight"]
     wrong = PublishedWeights(0, weights.label, weights.directory, other)
     with pytest.raises(WrongWeights, match=r"layers\.0\.input_layernorm"):
-        _compare_first_rows(client, wrong, np.dtype(np.float32))
+        compare_first_rows(client, wrong, np.dtype(np.float32))
 
 
 class MisnamingTransport(DirectoryTransport):
@@ -300,8 +300,14 @@ def test_a_server_of_our_own_killed_while_sampling_is_started_anew(tiny: Callabl
             engine.load_weights(params, version)
             embedded.load_weights(params, version)
             same(engine.generate(greedy(4)), embedded.generate(greedy(4)))
-        process = engine._fleet.servers[0].process
+        process, client, weights = engine._fleet.servers[0].process, engine._fleet.servers[0].client, engine._weights
         assert process is not None
+        assert client is not None
+        assert weights is not None
+        # What is left where neither checksums nor values can be compared.
+        with pytest.raises(ServerRefused):
+            client.call("/get_weights_by_name", {"name": "model.norm.weight"}, timeout_s=60.0)
+        compare_names(client, weights)
         victims = family(process)
         threading.Timer(0.5, lambda: [victim.kill() for victim in victims if "scheduler" in victim.name()]).start()
         asked = greedy(24, stop=("no such text",))

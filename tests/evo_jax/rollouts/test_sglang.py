@@ -36,7 +36,7 @@ def make(
     servers: list[RecordedServer], parent: Path, *, transport: type[DirectoryTransport] = DirectoryTransport, **options: Any
 ) -> SGLangEngine:
     fleet = {"urls": tuple(server.url for server in servers), "capacity": 8, "return_timeout_s": 1.0}
-    dispatch = {"request_timeout_s": 20.0, "health_interval_s": 0.2}
+    dispatch = {"request_timeout_s": 60.0, "health_interval_s": 30.0}
     for name, value in options.items():
         (fleet if name in FleetSettings.__dataclass_fields__ else dispatch)[name] = value
     config: ModelConfig = TINY
@@ -200,7 +200,7 @@ def test_a_hung_server_is_noticed_by_its_health_and_its_groups_go_elsewhere(para
         return None
 
     with RecordedServer() as first, RecordedServer() as second:
-        engine = make([first, second], tmp_path)
+        engine = make([first, second], tmp_path, health_interval_s=0.2)
         engine.load_weights(params, 0)
         first.interfere = hang
         whole(engine.generate(requests(12)), requests(12))
@@ -364,12 +364,15 @@ def test_elsewhere_than_on_one_cpu_the_first_rows_are_compared(params: nnx.State
         if route == "/server_info":
             return 200, {"device": "cuda", "tp_size": 2, "dtype": "bfloat16"}
         if route == "/get_weights_by_name":
+            if blind.is_set():
+                return ANSWERS["unknown tensor"]["status"], ANSWERS["unknown tensor"]["body"]
             if wrong.is_set() and body["name"] == "model.layers.0.mlp.up_proj.weight":
                 return ANSWERS["unknown tensor"]["status"], ANSWERS["unknown tensor"]["body"]
             rows = published[-1].tensors[body["name"]].read(body["truncate_size"])
             return 200, rows.astype("bfloat16").astype(np.float32).tolist()
         return None
 
+    blind = threading.Event()
     published: list[PublishedWeights] = []
 
     class Remembering(DirectoryTransport):
@@ -380,8 +383,23 @@ def test_elsewhere_than_on_one_cpu_the_first_rows_are_compared(params: nnx.State
     with RecordedServer(sharded) as server:
         engine = make([server], tmp_path, transport=Remembering, check_weights="every")
         engine.load_weights(params, 0)
-        assert server.asked("/get_weights_by_name") == len(published[0].tensors)
+        assert server.asked("/get_weights_by_name") == 1 + len(published[0].tensors)  # the first asks whether any is shown
         wrong.set()
-        with pytest.raises(RolloutError, match=r"does not know or can't show the tensor model\.layers\.0\.mlp\.up_proj"):
+        with pytest.raises(RolloutError, match=r"does not know the tensor model\.layers\.0\.mlp\.up_proj"):
             engine.load_weights(params, 1)
+        # A family that SGLang shows no values of: names alone, and where not even those are shown, an error at once.
+        engine.close()
+        wrong.clear()
+        blind.set()
+        engine = make([server], tmp_path, transport=Remembering)
+        engine.load_weights(params, 0)
+        checked = server.asked("/weights_checker")
+        assert checked > 0
+        engine.close()
+        absent = (404, {"detail": "Not Found"})
+        server.interfere = lambda route, body: absent if route == "/weights_checker" else sharded(route, body)
+        engine = make([server], tmp_path, transport=Remembering)
+        with pytest.raises(RolloutError, match=r"sglang\.check_weights"):
+            engine.load_weights(params, 0)
+        assert server.asked("/weights_checker") == checked + 1
         engine.close()
