@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from evo_jax.config import Config, ConfigError
+from evo_jax.host_memory import keep_freed_memory
 from evo_jax.run_directory import RunDirectory, as_json
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Python file with get_config() -> evo_jax.config.Config.")
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str]) -> int:
             )
     except Exception as error:
         return _report(error, MISUSE)
+    keep_freed_memory()
     # JAX takes seconds to import: a mistake in the config must not wait for it.
     from evo_jax import trainer
 

@@ -32,6 +32,7 @@ LAYERS = {
             "progress",
             "report",
             "evaluation",
+            "host_memory",
             "memory",
             "run_directory",
         ),

@@ -1,0 +1,34 @@
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS_OF_EACH_CALL = """
+import resource
+
+from evo_jax.host_memory import keep_freed_memory
+
+assert keep_freed_memory()
+import jax
+import jax.numpy as jnp
+
+
+@jax.jit
+def with_large_buffers(x):
+    return sum(jnp.tanh(jnp.sin(x * i) @ jnp.ones((256, 256))) for i in range(1, 9))
+
+
+x = jnp.ones((2**14, 256))  # 16 MiB, a few of them at a time
+for _ in range(6):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    jax.block_until_ready(with_large_buffers(x))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_the_pages_of_large_buffers_are_mapped_once() -> None:
+    done = subprocess.run([sys.executable, "-c", FAULTS_OF_EACH_CALL], capture_output=True, text=True, timeout=300, check=True)
+    first, *_, last = map(int, done.stdout.split())
+    assert last < first / 10
