@@ -21,9 +21,9 @@ from typing import Any
 
 from benchmarks.record import commit, device
 from env_synth.adapters import reasoning_gym
-from env_synth.adapters.judging import judge_adapted
+from env_synth.adapters.judging import judge_adapted, run_code
 from env_synth.adapters.reasoning_gym import Adapted, GymDataset, GymPackage
-from env_synth.admission.candidate import Context
+from env_synth.admission.candidate import Candidate, Context
 from env_synth.admission.records import AdmissionReport, Outcome, StageResult
 from env_synth.config import AdmissionConfig
 from env_synth.contract import AnswerType, Failure, Split
@@ -85,7 +85,17 @@ def audit(dataset: GymDataset, package: GymPackage, sandbox: Sandbox) -> dict[st
         config = AdmissionConfig(**RELAXED)  # type: ignore[arg-type]
         relaxed = judge_adapted(adapted, Context(config, sandbox, Archive()), all_stages=True)
         row["relaxed"] = _verdict(relaxed, adapted, sandbox)
+        report = relaxed
+    if report.stages[-1].stage in ("S0", "S1"):  # the scorer was not reached: at least see whether it runs answers
+        row["scorer_alone"] = _code_alone(adapted, sandbox)
     return row
+
+
+def _code_alone(adapted: Adapted, sandbox: Sandbox) -> dict[str, Any] | None:
+    """S4's grading of answers that are code, outside the stages; None where nothing was run, or no item could be had."""
+    with Candidate(adapted.proposal) as candidate:
+        result = run_code(candidate, Context(AdmissionConfig(**RELAXED), sandbox, Archive()))  # type: ignore[arg-type]
+    return _refusal(result, adapted, sandbox) if result.reason == "runs_answer_as_code" else None
 
 
 def _verdict(report: AdmissionReport, adapted: Adapted, sandbox: Sandbox) -> dict[str, Any]:
