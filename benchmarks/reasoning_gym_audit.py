@@ -2,8 +2,8 @@
 
 Command: python -m benchmarks.reasoning_gym_audit [--packages=DIR] [--names=A,B] [--output=FILE]. Writes
 results/reasoning_gym_audit.json, one row a dataset, and prints a table. Each dataset is judged by all stages under the default
-settings. Where those stop it for its size or its cost alone, it is judged again under `RELAXED`, so that its scorer is seen
-too.
+settings. Where those stop it before S4, or S4 stops for its cost, it is judged again under `RELAXED`, so that its scorer is
+seen too.
 
 Every row's evidence replays with the package alone: `reasoning_gym.create_dataset(name, seed=SEED, size=1, **CONFIGURATION)[0]`
 is the item, `score_answer(INPUT, item)` its score. Which refusals are defects and which are thresholds of ours that do not
@@ -81,7 +81,7 @@ def audit(dataset: GymDataset, package: GymPackage, sandbox: Sandbox) -> dict[st
         report = judge_adapted(adapted, Context(AdmissionConfig(), sandbox, Archive()), all_stages=True)
     row |= {"adaptable": True, "family": adapted.family.value, "answer_type": adapted.answer_type.value}
     row |= {"default": _verdict(report, adapted, sandbox)}
-    if any(result.reason in OURS_ALONE for result in report.stages):
+    if not any(result.stage == "S4" and result.reason not in OURS_ALONE for result in report.stages):
         config = AdmissionConfig(**RELAXED)  # type: ignore[arg-type]
         relaxed = judge_adapted(adapted, Context(config, sandbox, Archive()), all_stages=True)
         row["relaxed"] = _verdict(relaxed, adapted, sandbox)
