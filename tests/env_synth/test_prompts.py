@@ -1,6 +1,16 @@
 import ast
 
-from env_synth.prompts import CONTRACT_BRIEF, THEMES, proposal_prompt, without_comments
+from env_synth.prompts import (
+    CONTRACT_BRIEF,
+    LENSES,
+    THEMES,
+    ReviewExample,
+    proposal_prompt,
+    review_prompt,
+    second_reference_prompt,
+    second_verifier_prompt,
+    without_comments,
+)
 from env_synth.proposal import read_proposal
 from env_synth.seeds import seed_sources
 
@@ -52,3 +62,23 @@ def test_a_reply_that_follows_the_exemplar_is_read_back() -> None:
     block = proposal_prompt([source], "x").split("Example:\n")[1].split("\n\nWrite a new")[0]
     found = read_proposal(f"Here it is.\n{block}")
     assert getattr(found, "source", None) == without_comments(source)
+
+
+def test_reviews_differ_by_their_lens_and_show_all_there_is_to_judge() -> None:
+    source = seed_sources()["grid_paths"]
+    example = ReviewExample("Grid of 2 rows", "one integer", "17")
+    prompts = [review_prompt(lens, source, example) for lens in LENSES]
+    assert len(set(prompts)) == len(LENSES) == 3
+    for lens, prompt in zip(LENSES, prompts, strict=True):
+        assert LENSES[lens] in prompt
+        assert all(part in prompt for part in ("Grid of 2 rows", "one integer", "17", "def verify", CONTRACT_BRIEF))
+        assert "Count the right/down paths" not in prompt, "docstrings claim, they do not show"
+        assert prompt.rstrip().endswith("counts as broken.")
+
+
+def test_second_opinions_see_puzzles_and_nothing_else() -> None:
+    for ask, wanted in ((second_reference_prompt, "solve(text)"), (second_verifier_prompt, "check(text, answer)")):
+        prompt = ask(["First puzzle.", "Second puzzle."], "one integer")
+        assert prompt.count("<puzzle>") == 2
+        assert all(part in prompt for part in ("First puzzle.", "Second puzzle.", "one integer", wanted))
+        assert "def " not in prompt
