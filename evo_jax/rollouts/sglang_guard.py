@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-GRACE_S = 10.0
+GRACE_S = 5.0
 POLL_S = 0.2
 
 

@@ -8,6 +8,7 @@ ends. Left out: what the server serves, other machines.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from pathlib import Path
 from evo_jax.rollouts.protocol import RolloutError
 from evo_jax.rollouts.sglang_client import ServerClient, ServerError
 
+logger = logging.getLogger(__name__)
+
 POLL_S = 0.5
 READY_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 120.0
 LOG_TAIL_LINES = 5
 GUARD = Path(__file__).with_name("sglang_guard.py")
 
@@ -61,8 +64,8 @@ class ServerProcess:
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            # Killing the guard would set its server free; it goes on ending it.
+            logger.warning("the SGLang server at %s takes more than %g s to end", self.url, STOP_TIMEOUT_S)
 
     def _log_tail(self) -> str:
         lines = [line for line in self._log_path.read_text(errors="replace").splitlines() if line.strip()]
