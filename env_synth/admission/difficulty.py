@@ -12,7 +12,7 @@ from typing import Any
 
 from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, stage
 from env_synth.admission.levels import sampled_levels
-from env_synth.admission.statistics import spearman
+from env_synth.admission.statistics import correlation_ratio, spearman
 from env_synth.contract import Failure, Family
 
 SEEDS_A_LEVEL = 4
@@ -20,20 +20,27 @@ SEEDS_A_LEVEL = 4
 
 @stage("S6")
 def check(candidate: Candidate, context: Context) -> dict[str, Any]:
-    """Refuses an environment whose instances neither grow nor take more work at higher levels, or stop doing so half way."""
+    """Refuses an environment whose instances neither grow nor take more work at higher levels, or are alike from the middle up.
+
+    In the upper half any difference between the levels counts: a puzzle that shows fewer hints is shorter and harder.
+    """
     levels = sampled_levels(candidate.info.max_level)
     upper = [level for level in levels if level >= candidate.info.max_level / 2]
+    rising = f"a rank correlation with the level of at least {context.config.min_work_correlation:g}"
+    differing = f"at least {context.config.min_upper_level_effect:g} of the ranks' variance to lie between the levels"
     measures: dict[str, Any] = {}
-    for part, chosen in (("by_level", levels), ("by_upper_level", upper)):
+    for part, chosen, statistic, least, expected in (
+        ("by_level", levels, spearman, context.config.min_work_correlation, rising),
+        ("between_upper_levels", upper, correlation_ratio, context.config.min_upper_level_effect, differing),
+    ):
         drawn = [candidate.draw(context, seed, level) for level in chosen for seed in range(SEEDS_A_LEVEL)]
         found: dict[str, float] = {}
         for name, measure in _measures(candidate, context).items():
-            found[f"{name}_{part}"] = round(spearman([item.level for item in drawn], [measure(item) for item in drawn]), 3)
-            if found[f"{name}_{part}"] >= context.config.min_work_correlation:
+            found[f"{name}_{part}"] = round(statistic([item.level for item in drawn], [measure(item) for item in drawn]), 3)
+            if found[f"{name}_{part}"] >= least:
                 break
         measures |= found
-        if max(found.values()) < context.config.min_work_correlation:
-            expected = f"a rank correlation with the level of at least {context.config.min_work_correlation:g}"
+        if max(found.values()) < least:
             evidence = {"levels": chosen, "expected": expected, "got": max(found.values())}
             raise RefusalError("level_ignored", evidence, measures)
     return measures
