@@ -82,7 +82,6 @@ class AdmissionConfig:
     search_verify_calls: int = 2000  # answers that a blind search may try on one instance
     max_search_success: float = 0.10  # share of instances that it may solve at the middle level
     min_work_correlation: float = 0.3  # Spearman's, of work or size with the level: clearly rising, noise allowed
-    min_upper_level_effect: float = 0.35  # of the ranks' variance between levels: five like ones reach 0.21 in the mean
 
     def validate(self) -> None:
         """Raises SettingError for fractions outside [0, 1] and counts below 1."""

@@ -12,38 +12,45 @@ from typing import Any
 
 from env_synth.admission.candidate import Candidate, Context, Drawn, RefusalError, stage
 from env_synth.admission.levels import sampled_levels
-from env_synth.admission.statistics import correlation_ratio, spearman
-from env_synth.contract import Failure, Family
+from env_synth.admission.statistics import spearman
+from env_synth.contract import Failure, Family, Split
+from env_synth.instances import instance_seed
 
-SEEDS_A_LEVEL = 4
+SEEDS_A_LEVEL = 3
+SAME_SEEDS = 16
 
 
 @stage("S6")
 def check(candidate: Candidate, context: Context) -> dict[str, Any]:
-    """Refuses an environment whose instances neither grow nor take more work at higher levels, or are alike from the middle up.
-
-    In the upper half any difference between the levels counts: a puzzle that shows fewer hints is shorter and harder.
-    """
-    levels = sampled_levels(candidate.info.max_level)
-    upper = [level for level in levels if level >= candidate.info.max_level / 2]
-    rising = f"a rank correlation with the level of at least {context.config.min_work_correlation:g}"
-    differing = f"at least {context.config.min_upper_level_effect:g} of the ranks' variance to lie between the levels"
+    """Refuses an environment whose instances neither grow nor take more work at higher levels, or stop changing half way."""
+    drawn = [
+        candidate.draw(context, seed, level)
+        for level in sampled_levels(candidate.info.max_level)
+        for seed in range(SEEDS_A_LEVEL)
+    ]
+    _check_upper_half(candidate, context)
     measures: dict[str, Any] = {}
-    for part, chosen, statistic, least, expected in (
-        ("by_level", levels, spearman, context.config.min_work_correlation, rising),
-        ("between_upper_levels", upper, correlation_ratio, context.config.min_upper_level_effect, differing),
-    ):
-        drawn = [candidate.draw(context, seed, level) for level in chosen for seed in range(SEEDS_A_LEVEL)]
-        found: dict[str, float] = {}
-        for name, measure in _measures(candidate, context).items():
-            found[f"{name}_{part}"] = round(statistic([item.level for item in drawn], [measure(item) for item in drawn]), 3)
-            if found[f"{name}_{part}"] >= least:
-                break
-        measures |= found
-        if max(found.values()) < least:
-            evidence = {"levels": chosen, "expected": expected, "got": max(found.values())}
-            raise RefusalError("level_ignored", evidence, measures)
-    return measures
+    for name, measure in _measures(candidate, context).items():
+        values = [measure(item) for item in drawn]
+        measures[f"{name}_by_level"] = round(spearman([item.level for item in drawn], values), 3)
+        if measures[f"{name}_by_level"] >= context.config.min_work_correlation:
+            return measures
+    expected = f"a rank correlation with the level of at least {context.config.min_work_correlation:g}"
+    raise RefusalError("level_ignored", {"expected": expected, "got": max(measures.values())}, measures)
+
+
+def _check_upper_half(candidate: Candidate, context: Context) -> None:
+    """The same random numbers must not give the same instances at the middle and at the top: there the level does nothing."""
+    environment = candidate.environment(context)
+    middle, top = candidate.info.max_level // 2, candidate.info.max_level
+    for seed in range(SAME_SEEDS):
+        number = instance_seed(candidate.environment_id, Split.TRAIN, seed, top)
+        low, high = (environment.generate(number, level) for level in (middle, top))
+        candidate.check_budget(context)
+        if isinstance(low, Failure) or isinstance(high, Failure) or low[0] != high[0]:
+            return
+    evidence = {"levels": [middle, top], "expected": "other instances for the same random numbers", "got": "the same instances"}
+    raise RefusalError("level_ignored", {**evidence, "seeds": SAME_SEEDS})
 
 
 def _measures(candidate: Candidate, context: Context) -> dict[str, Callable[[Drawn], float]]:

@@ -25,21 +25,6 @@ def spearman(left: Sequence[float], right: Sequence[float]) -> float:
     return covariance / spread if spread > 0 else 0.0
 
 
-def correlation_ratio(groups: Sequence[float], values: Sequence[float]) -> float:
-    """The share of the ranks' variance that lies between the groups, in [0, 1]; 0.0 where all values are equal.
-
-    `groups` names the group of each value. Groups that are alike have (k - 1) / (n - 1) in the mean, for k groups of n values.
-    """
-    ranks = _ranks(values)
-    mean = (len(ranks) + 1) / 2
-    total = sum((rank - mean) ** 2 for rank in ranks)
-    between = 0.0
-    for group in set(groups):
-        mine = [rank for rank, name in zip(ranks, groups, strict=True) if name == group]
-        between += len(mine) * (sum(mine) / len(mine) - mean) ** 2
-    return between / total if total > 0 else 0.0
-
-
 def _ranks(values: Sequence[float]) -> list[float]:
     order = sorted(range(len(values)), key=lambda place: values[place])
     ranks = [0.0] * len(values)

@@ -1,6 +1,6 @@
 import pytest
 
-from env_synth.admission.statistics import correlation_ratio, spearman, wilson_lower_bound
+from env_synth.admission.statistics import spearman, wilson_lower_bound
 
 
 def test_wilson_by_hand() -> None:
@@ -17,10 +17,3 @@ def test_spearman_by_hand() -> None:
     assert spearman([1, 2, 3], [5, 5, 5]) == 0.0
     # ranks 1 2 3 4 against 1.5 1.5 3 4: covariance 4.5, spreads 5 and 4.5
     assert spearman([1, 2, 3, 4], [7, 7, 8, 9]) == pytest.approx(4.5 / (5 * 4.5) ** 0.5)
-
-
-def test_correlation_ratio_by_hand() -> None:
-    assert correlation_ratio([0, 0, 1, 1], [1, 2, 3, 4]) == pytest.approx(0.8)  # ranks 1 2 | 3 4: 4 between of 5 in all
-    assert correlation_ratio([0, 0, 1, 1], [7, 7, 2, 2]) == pytest.approx(1.0)  # a fall counts as a rise does
-    assert correlation_ratio([0, 1, 0, 1], [1, 1, 2, 2]) == pytest.approx(0.0)
-    assert correlation_ratio([0, 0, 1, 1], [5, 5, 5, 5]) == 0.0
