@@ -1,10 +1,11 @@
 # The two commands of the README, and what they stand on. Everything is set up by the targets themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup model quickstart test test-slow test-sglang sglang lint clean
+.PHONY: help setup model quickstart test test-slow test-ray test-sglang sglang lint clean
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
+RAY_VENV := .venv-ray
 MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
 SLOW ?= tests
 # The SGLang server's own environment. Where pip finds torch for CUDA first: make SGLANG_PIP="--extra-index-url https://download.pytorch.org/whl/cpu" ...
@@ -17,6 +18,7 @@ RUN_DIR ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 help:
 	@echo "make quickstart   set everything up, train SmolLM2-135M on CPU for a few steps, write report.html"
 	@echo "make test         set everything up, run the fast tests (make test-slow: the rest)"
+	@echo "make test-ray     set up Ray in an environment of its own, run the tests that need it"
 	@echo "make test-sglang  set up an SGLang server on the CPU in an environment of its own, run the tests that need it"
 	@echo "make lint         ruff and mypy"
 
@@ -49,6 +51,15 @@ test: setup model
 test-slow: setup model
 	$(PY) -m pytest -q -m slow $(SLOW)
 
+# Ray is an extra, so it has an environment of its own: the one above must work without it.
+$(RAY_VENV)/.installed: requirements.txt requirements-ray.txt | $(VENV)/.installed
+	"$(PYTHON)" -m venv $(RAY_VENV)
+	$(RAY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-ray.txt
+	@touch $@
+
+test-ray: $(RAY_VENV)/.installed
+	$(RAY_VENV)/bin/python -m pytest -q -m slow tests/env_synth/test_ray_fleet.py
+
 $(SGLANG_VENV)/.installed: sglang_cpu/requirements.txt
 	@test -n "$(SGLANG_PYTHON)" || { echo "The SGLang server needs Python 3.11, and none was found: name it with 'make SGLANG_PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
 	"$(SGLANG_PYTHON)" -m venv $(SGLANG_VENV)
@@ -64,4 +75,4 @@ lint: setup
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 clean:
-	rm -rf $(VENV) $(SGLANG_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RAY_VENV) $(SGLANG_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

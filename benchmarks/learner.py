@@ -27,6 +27,7 @@ from rich.table import Table
 from benchmarks.record import Timing, cores, measure, peak_memory_mib, write_record
 from evo_jax.advantages import compute_advantages
 from evo_jax.config import Config, LearnerConfig, PolicyConfig
+from evo_jax.host_memory import keep_freed_memory
 from evo_jax.learner import Learner, TrainState
 from evo_jax.packing import pack, packed_fraction
 from evo_jax.policy.huggingface_writing import save_huggingface
@@ -224,6 +225,7 @@ def check_agreement(ours: OurSide, peer: TorchSide) -> None:
 def main(arguments: list[str]) -> None:
     """Measures, prints the table and writes the record."""
     del arguments
+    keep_freed_memory()
     console = Console(width=120)
     rows: list[dict[str, Any]] = []
     versions: dict[str, str] = {}

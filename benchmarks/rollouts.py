@@ -29,6 +29,7 @@ from rich.table import Table
 
 from benchmarks.record import Timing, cores, measure, peak_memory_mib, write_record
 from evo_jax.config import PolicyConfig
+from evo_jax.host_memory import keep_freed_memory
 from evo_jax.policy.huggingface_writing import save_huggingface
 from evo_jax.policy.loading import Policy, load_policy
 from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
@@ -211,6 +212,7 @@ def main(argv: list[str]) -> None:
     """Measure and report."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    keep_freed_memory()
     policy = load_policy(POLICY.value, compute_dtype=COMPUTE_DTYPE.value)
     prepare = jax.jit(lambda params: prepare_weights(params, policy.model_config, policy.decoder.compute_dtype))
     weights = prepare(nnx.state(policy.decoder))

@@ -1,7 +1,7 @@
 """Keeps freed host memory in this process: on a CPU, XLA's buffers are plain heap memory, gigabytes at every call.
 
 glibc hands such blocks back to the kernel when they are freed, and the kernel has to zero and map every page anew at the next
-call (measured in docs/results.md). Left out: accelerators, whose memory XLA manages itself, and other C libraries, which are left
+call (measured in docs/results.md). Left out: accelerators, whose memory XLA manages itself, and other C libraries, which stay
 as they are.
 """
 
