@@ -93,9 +93,19 @@ class ServerClient:
         return answer
 
     def is_healthy(self, timeout_s: float) -> bool:
-        """Whether the server makes tokens: /health_generate succeeds only when something came out of its scheduler."""
+        """Whether an idle server makes tokens: /health_generate succeeds when something came out of its scheduler."""
+        return self._answers("/health_generate", timeout_s)
+
+    def is_alive(self, timeout_s: float) -> bool:
+        """Whether the scheduler of a busy server still turns: it answers /server_info between two steps.
+
+        /health_generate would call a busy server ill when no completion of it ended, or grew much, within 20 seconds.
+        """
+        return self._answers("/server_info", timeout_s)
+
+    def _answers(self, route: str, timeout_s: float) -> bool:
         try:
-            self.call("/health_generate", timeout_s=timeout_s)
+            self.call(route, timeout_s=timeout_s)
         except ServerError:
             return False
         return True

@@ -192,7 +192,7 @@ class Dispatch:
         self._recoveries[job] = server
 
     def _check_health(self, pool: ThreadPoolExecutor) -> None:
-        """Asks servers that were silent for long for their health; one that does not answer twice is hung."""
+        """Asks servers that were silent for long whether they are alive; one that does not answer twice is hung."""
         now = time.monotonic()
         for server in self._fleet.ready:
             watch = self._watches[server.name]
@@ -202,11 +202,11 @@ class Dispatch:
                 healthy, watch.check, watch.heard_s = watch.check.result(), None, now
                 watch.silent_checks = 0 if healthy else watch.silent_checks + 1
                 if watch.silent_checks >= SILENT_CHECKS:
-                    reason = f"made no token in {SILENT_CHECKS} checks of its health"
+                    reason = f"gave no sign of life in {SILENT_CHECKS} checks"
                     self._recover(server, reason, pool, has_wrong_weights=False)
             elif server.seat.load and server.client is not None and now - watch.heard_s > self._settings.health_interval_s:
                 timeout_s = min(HEALTH_TIMEOUT_S, 2 * self._settings.health_interval_s)
-                watch.check = pool.submit(server.client.is_healthy, timeout_s)
+                watch.check = pool.submit(server.client.is_alive, timeout_s)
 
 
 def _aborted(request: RolloutRequest, version: int) -> list[Completion]:
