@@ -87,6 +87,7 @@ def preload(argument: str) -> None:
     from env_synth.sandbox import worker
 
     worker.counted_folders = tuple(folder + os.sep for folder in folders)
+    _import_late_parts()
     for name, configuration in json.loads(argument):
         with contextlib.suppress(Exception):  # a dataset that fails here fails in the worker too, where it is reported
             for seed in range(WARM_ITEMS):
@@ -94,6 +95,21 @@ def preload(argument: str) -> None:
                 entry = dataset[0]
                 for answer in (entry["answer"], "7", "(7)", "a b"):
                     dataset.score_answer(answer, entry)
+
+
+def _import_late_parts() -> None:
+    """What sympy loads only for some integrands and answers, which a few warm items need not meet."""
+    with contextlib.suppress(ImportError):
+        import sympy.assumptions.wrapper
+        import sympy.combinatorics
+        import sympy.integrals.heurisch
+        import sympy.integrals.manualintegrate
+        import sympy.integrals.risch
+        import sympy.physics.units
+        import sympy.polys.polymatrix
+        import sympy.sets.setexpr
+        import sympy.tensor.array.array_derivatives
+        import sympy.tensor.tensor  # noqa: F401
 
 
 def package_folders() -> Iterator[Path]:
