@@ -43,8 +43,6 @@ AUTHORS = {
     "wrong_on_ties": "increasing_sum",
     "diagonal_islands": "islands",
     "wrong_direction": "torus_robot",
-    "says_from_zero_means_one": "permutation_power",
-    "counts_from_one": "run_lengths",
     "ambiguous_rounding": "ledger",
     "ambiguous_order": "task_order",
     "only_the_planted_clique": "clique",

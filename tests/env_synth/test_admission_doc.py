@@ -69,3 +69,14 @@ def test_measured_numbers_are_those_of_the_results(name: str, title: str) -> Non
             assert shown[1] == pytest.approx(row["tables_ms_median"], rel=0.06)
             assert shown[2] == pytest.approx(row["exhaustive_ms_median"], rel=0.06)
             assert shown[3] == f"{row['copies_found']} of {row['copies_refused']}"
+
+
+def test_what_second_opinions_caught_is_what_the_results_say() -> None:
+    kept = json.loads((ROOT / "results" / "semantic.json").read_text())["rows"]
+    changed_seeds = [row for row in kept if row["group"] == "sentinels" and row["defect"]]
+    corpus = [row for row in kept if row["group"] == "corpus" and row["defect"]]
+    sound = [row for row in kept if not row["defect"]]
+    counted = [(len(part), sum(row["outcome"] == "refused" for row in part)) for part in (changed_seeds, corpus, sound)]
+    table = rows("S8: does it mean what it says?")
+    assert [(int(re.findall(r"[0-9]+", what)[0]), int(refused)) for what, refused in table] == counted
+    assert all(row["reason"] != "no_second_opinion" for row in kept)
