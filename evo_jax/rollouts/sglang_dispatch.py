@@ -106,6 +106,10 @@ class Dispatch:
                     kept = [completion for group in groups for completion in group.result or ()]
                     on_progress(len(kept), total, sum(len(completion.tokens) for completion in kept))
                 self._check_health(pool)
+        except (KeyboardInterrupt, SystemExit):
+            # Nobody waits for a server on its way back any more.
+            self._fleet.close()
+            raise
         finally:
             if self._calls:
                 for server in self._fleet.servers:
