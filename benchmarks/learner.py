@@ -27,7 +27,7 @@ from rich.table import Table
 from benchmarks.record import Timing, cores, measure, peak_memory_mib, write_record
 from evo_jax.advantages import compute_advantages
 from evo_jax.config import Config, LearnerConfig, PolicyConfig
-from evo_jax.host_memory import keep_freed_memory
+from evo_jax.host_memory import keep_freed_memory, release_freed_memory
 from evo_jax.learner import Learner, TrainState
 from evo_jax.packing import pack, packed_fraction
 from evo_jax.policy.huggingface_writing import save_huggingface
@@ -104,6 +104,7 @@ class OurSide:
         metrics: dict[str, Any] = {}
 
         def update() -> None:
+            release_freed_memory()
             self.state, found = self.learner.update(self.state, self.packed)
             jax.block_until_ready(self.state)
             metrics.update(found)

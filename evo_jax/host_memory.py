@@ -18,12 +18,18 @@ _SETTINGS = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
 
 
 def keep_freed_memory() -> bool:
-    """From now on freed blocks of any size stay with the process for its next allocation; call it before JAX is imported.
+    """From now on freed blocks of any size stay with the process until `release_freed_memory`; call it before JAX is imported.
 
-    Resident memory then stays at its peak. Does nothing where JAX has an accelerator to use, or on another C library. Returns
+    Does nothing where JAX has an accelerator to use, or on another C library. Returns
     whether the settings were made.
     """
     if platform.libc_ver()[0] != "glibc" or any(map(importlib.util.find_spec, _ACCELERATORS)):
         return False
     libc = ctypes.CDLL(None)
     return all(libc.mallopt(parameter, value) for parameter, value in _SETTINGS)
+
+
+def release_freed_memory() -> None:
+    """Gives what was freed back to the kernel: for the places between phases, whose buffers have nothing in common."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -21,6 +21,7 @@ from evo_jax.checkpoint import Checkpoint
 from evo_jax.config import Config
 from evo_jax.environments_view import view_environments
 from evo_jax.held_out import evaluate_held_out
+from evo_jax.host_memory import release_freed_memory
 from evo_jax.metrics import MetricValue
 from evo_jax.packing import pack, packed_fraction
 from evo_jax.progress import ProgressView
@@ -101,6 +102,7 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
         proposals = begin_round(ring, record) if starts_round else []
         solver = solve(ring, record)
         with record.clock.phase("time/update", "update"):
+            release_freed_memory()
             batches = pack([*solver, *proposals], ring.config.learner, ring.config.objective)
             record.packed_tokens = int(packed_fraction(batches)[0])
             ring.train_state, update_metrics = ring.learner.update(ring.train_state, batches, ring.reference_params)
@@ -108,6 +110,7 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
         ring.step += 1
         with record.clock.phase("time/weight_sync", "weight sync"):
             sync_weights(ring.engine, ring.train_state.params, ring.step)
+            release_freed_memory()
     record.metrics |= update_metrics | ring.standing_metrics()
     return record
 
@@ -168,6 +171,7 @@ def evaluate(ring: Ring, record: StepRecord) -> None:
     """Solve rates on the held-out instances of the seeds: the same prompts and random keys at every call."""
     with record.clock.phase("time/evaluation", "evaluation on held-out instances"):
         outcomes = evaluate_held_out(ring)
+        release_freed_memory()
     for line in outcomes.lines:
         ring.evaluations.append(line)
     record.metrics |= outcomes.metrics
