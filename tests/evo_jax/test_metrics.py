@@ -29,7 +29,7 @@ def test_every_name_stands_once_and_times_are_no_deterministic_metrics() -> None
     names = [row.name for row in metrics.METRICS]
     assert len(names) == len(set(names))
     for row in metrics.METRICS:
-        assert (row.kind is Kind.TIMING) == row.name.startswith(("time/", "perf/", "memory/"))
+        assert (row.kind is Kind.TIMING) == row.name.startswith(("time/", "perf/", "memory/", "scoring/"))
         assert row.meaning.endswith(".")
         assert row.unit
 
