@@ -12,6 +12,6 @@ def __getattr__(name: str) -> Callable[..., NoReturn]:
         raise AttributeError(name)
 
     def unavailable(*arguments: object, **options: object) -> NoReturn:
-        raise NotImplementedError(f"sgl_kernel.{name} is a CUDA kernel: this environment serves on the CPU only")
+        raise RuntimeError(f"sgl_kernel.{name} is a CUDA kernel: this environment serves on the CPU only")
 
     return unavailable
