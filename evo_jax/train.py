@@ -82,10 +82,10 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _report(error, MISUSE)
     keep_freed_memory()
-    # JAX takes seconds to import: a mistake in the config must not wait for it.
-    from evo_jax import trainer
-
     try:
+        # JAX takes seconds to import: a mistake in the config must not wait for it.
+        from evo_jax import trainer
+
         if DRY_RUN.value:
             print(json.dumps(as_json(config), indent=1))
             print(trainer.describe_memory(config))
