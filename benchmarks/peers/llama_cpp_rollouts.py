@@ -3,10 +3,11 @@
 Run by benchmarks/rollouts.py in an environment of its own with xllamacpp (llama.cpp in a prebuilt wheel), never imported:
     python llama_cpp_rollouts.py MODEL.gguf THREADS
 Each line on stdin, {"prompts" [B][n], "new_tokens"}, is one run, answered by one line of JSON: seconds, CPU seconds,
-tokens. The engine batches the B requests continuously; end of sequence is ignored. Left out: HTTP, and sharing a
-group's prompt: every sequence reads its own, as in transformers' generate.
+tokens. The engine batches the B requests continuously; end of sequence is ignored. A group's equal
+prompts are one request for n completions, so that the engine reads them once. Left out: HTTP.
 """
 
+import collections
 import concurrent.futures
 import json
 import sys
@@ -31,12 +32,15 @@ def generate(server, prompts, new_tokens):
     """One run; returns how many tokens it made."""
     wanted = {"n_predict": new_tokens, "ignore_eos": True, "temperature": 1.0, "samplers": ["temperature"]}
 
-    def one(prompt):
-        answer = server.handle_completions({"prompt": prompt, "cache_prompt": False, **wanted})
-        return answer["tokens_predicted"] if "tokens_predicted" in answer else answer["usage"]["completion_tokens"]
+    groups = collections.Counter(map(tuple, prompts))
 
-    with concurrent.futures.ThreadPoolExecutor(len(prompts)) as clients:
-        return sum(clients.map(one, prompts))
+    def complete(prompt, count):
+        answer = server.handle_completions({"prompt": list(prompt), "n": count, "cache_prompt": False, **wanted})
+        # `usage` tells of one of the n completions; each ran into the limit.
+        return sum(new_tokens for choice in answer["choices"] if choice["finish_reason"] == "length")
+
+    with concurrent.futures.ThreadPoolExecutor(len(groups)) as clients:
+        return sum(clients.map(complete, groups.keys(), groups.values()))
 
 
 def main():
