@@ -116,10 +116,10 @@ class Zygote:
         if self.preload is not None:
             paths += self.preload.import_path
             first, told = f"import {self.preload.module} as first; first.preload(sys.argv[3]); ", self.preload.argument
-        boot = f"import sys; sys.path[:0] = sys.argv[1].split({os.pathsep!r}); {first}{_BOOT}"
+        boot = f"import json, sys; sys.path[:0] = json.loads(sys.argv[1]); {first}{_BOOT}"
         flags = ["-s", "-S", "-P", "-B", "-X", "utf8"]
         self._child = subprocess.Popen(
-            [sys.executable, *flags, "-c", boot, os.pathsep.join(paths), json.dumps(settings), told],
+            [sys.executable, *flags, "-c", boot, json.dumps(paths), json.dumps(settings), told],
             env={"PYTHONHASHSEED": str(self.hash_seed)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
