@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from env_synth.admission.learnability import proposer_reward
 from env_synth.admission.pipeline import Admission
-from env_synth.admission.records import STAGE_NAMES, AdmissionReport
+from env_synth.admission.records import AdmissionReport
 from env_synth.compose import compose, draw_unused, is_composable
 from env_synth.contract import Proposal
 from env_synth.errors import ComposeError
@@ -29,9 +30,6 @@ from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.records import Prompt, PromptBatch, Role, RolloutBatch, ScoredBatch
 from evo_jax.rollouts.batches import to_requests, to_rollout_batch
 from evo_jax.rollouts.protocol import RolloutEngine, SamplingParams
-
-ADMITTED_REWARD = 1.0
-REFUSED_REWARD_CAP = 0.2
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class Evolution:
                 counts.admitted(kind) if report.admitted else counts.refused(kind, report.refused_at)
             if kind == "proposals":
                 undecided = report.is_undecided and not repeated
-                rewards.append(np.nan if undecided else 0.0 if repeated else proposal_reward(report))
+                rewards.append(np.nan if undecided else 0.0 if repeated else proposer_reward(report))
         scored = None
         if asked.rollouts is not None:
             values = np.array(rewards, np.float32)
@@ -194,18 +192,6 @@ def _judge(admission: Admission, proposals: Sequence[Proposal]) -> list[Admissio
     for place, report in zip(again, admission.check_many([proposals[place] for place in again]), strict=True):
         reports[place] = report
     return reports
-
-
-def proposal_reward(report: AdmissionReport) -> float:
-    """The proposer's reward (METHOD.md): 0 for a copy, up to 0.2 by the stage that refused, 1 when admitted.
-
-    Nothing is taken off for a refusal: penalties have collapsed proposers. Quality and novelty do not enter yet.
-    """
-    if report.admitted:
-        return ADMITTED_REWARD
-    if report.refused_at == "N1":
-        return 0.0
-    return REFUSED_REWARD_CAP * STAGE_NAMES.index(report.refused_at) / len(STAGE_NAMES)
 
 
 class _Counts:

@@ -25,7 +25,7 @@ from evo_jax.rollouts.forward import Weights, prepare_weights
 from evo_jax.rollouts.kv_cache import PoolShape
 from evo_jax.rollouts.pool import GenerateReport, Pool
 from evo_jax.rollouts.programs import Programs, compile_programs
-from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest, RolloutStats
+from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest, RolloutStats, require_fits
 
 COMPLETION_BUCKET_TOKENS = 16
 # Columns that a prefill works on at once: enough to use the processor well, few enough to waste little on a lone prompt.
@@ -105,18 +105,7 @@ class EmbeddedEngine:
         """The static shape that serves `request`, a function of request and settings alone. Raises RolloutError."""
         settings, sampling = self._settings, request.sampling
         prompt, limit = len(request.prompt_tokens), sampling.max_completion_tokens
-        if prompt > settings.max_prompt_tokens:
-            raise RolloutError(
-                f"request {request.request_id}: the prompt has {prompt} tokens, the engine takes at most "
-                f"max_prompt_tokens={settings.max_prompt_tokens}; shorten the prompt or raise the limit"
-            )
-        if prompt + limit > self._config.max_positions:
-            raise RolloutError(
-                f"request {request.request_id}: {prompt} prompt tokens and up to {limit} more exceed the model's "
-                f"{self._config.max_positions} positions"
-            )
-        if max(request.prompt_tokens) >= self._config.vocab_size or min(request.prompt_tokens) < 0:
-            raise RolloutError(f"request {request.request_id}: a prompt token is outside [0, {self._config.vocab_size})")
+        require_fits(request, self._config, settings.max_prompt_tokens)
         truncated = sampling.top_k > 0 or sampling.top_p < 1.0
         bucket = _bucket(prompt, settings.length_bucket_tokens)
         capacity = -(-limit // COMPLETION_BUCKET_TOKENS) * COMPLETION_BUCKET_TOKENS

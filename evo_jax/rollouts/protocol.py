@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from evo_jax.policy.model_config import ModelConfig
+
 FinishReason = Literal["stop", "length", "abort"]
 
 # (completions finished, completions asked for, tokens generated so far) of one `generate` call.
@@ -131,3 +133,20 @@ class RolloutEngine(Protocol):
     def close(self) -> None:
         """Free what the engine holds; it must not be used again."""
         ...
+
+
+def require_fits(request: RolloutRequest, model: ModelConfig, max_prompt_tokens: int) -> None:
+    """Raises RolloutError for a prompt longer than the engine or the model takes, or outside its vocabulary."""
+    prompt, limit = len(request.prompt_tokens), request.sampling.max_completion_tokens
+    if prompt > max_prompt_tokens:
+        raise RolloutError(
+            f"request {request.request_id}: the prompt has {prompt} tokens, the engine takes at most "
+            f"max_prompt_tokens={max_prompt_tokens}; shorten the prompt or raise the limit"
+        )
+    if prompt + limit > model.max_positions:
+        raise RolloutError(
+            f"request {request.request_id}: {prompt} prompt tokens and up to {limit} more exceed the model's "
+            f"{model.max_positions} positions"
+        )
+    if max(request.prompt_tokens) >= model.vocab_size or min(request.prompt_tokens) < 0:
+        raise RolloutError(f"request {request.request_id}: a prompt token is outside [0, {model.vocab_size})")

@@ -21,7 +21,7 @@ from typing import Any
 
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.policy.tokenizer import Tokenizer
-from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest, RolloutStats
+from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest, RolloutStats, require_fits
 from evo_jax.rollouts.sglang_client import ServerUnreachable
 from evo_jax.rollouts.sglang_dispatch import Dispatch, DispatchSettings
 from evo_jax.rollouts.sglang_fleet import Fleet, FleetSettings, Server
@@ -73,7 +73,8 @@ class SGLangEngine:
         if self._weights is None:
             raise RolloutError("the rollout engine has no weights yet: call load_weights first")
         for request in requests:
-            self._check(request)
+            # One token outside the vocabulary ends an SGLang server.
+            require_fits(request, self._config, self._settings.max_prompt_tokens)
         began = time.perf_counter()
         weights = self._weights
 
@@ -104,19 +105,3 @@ class SGLangEngine:
         self._fleet.close()
         self._transport.close()
         self._weights = None
-
-    def _check(self, request: RolloutRequest) -> None:
-        """Raises RolloutError for what a server must not be sent: one token outside the vocabulary ends an SGLang server."""
-        prompt, limit = len(request.prompt_tokens), request.sampling.max_completion_tokens
-        if prompt > self._settings.max_prompt_tokens:
-            raise RolloutError(
-                f"request {request.request_id}: the prompt has {prompt} tokens, the engine takes at most "
-                f"max_prompt_tokens={self._settings.max_prompt_tokens}; shorten the prompt or raise the limit"
-            )
-        if prompt + limit > self._config.max_positions:
-            raise RolloutError(
-                f"request {request.request_id}: {prompt} prompt tokens and up to {limit} more exceed the model's "
-                f"{self._config.max_positions} positions"
-            )
-        if max(request.prompt_tokens) >= self._config.vocab_size or min(request.prompt_tokens) < 0:
-            raise RolloutError(f"request {request.request_id}: a prompt token is outside [0, {self._config.vocab_size})")

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from env_synth.admission.pipeline import Admission
-from env_synth.admission.records import HOST_FAULT, STAGE_NAMES, AdmissionReport
+from env_synth.admission.records import HOST_FAULT, AdmissionReport
 from env_synth.config import SandboxConfig
 from env_synth.contract import Proposal
 from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.seeds import seed_sources
 from evo_jax.config import Config
-from evo_jax.evolve import Evolution, proposal_reward
+from evo_jax.evolve import Evolution
 from evo_jax.policy.loading import load_policy
 from evo_jax.rollouts.protocol import Completion, RolloutRequest
 
@@ -182,15 +182,3 @@ def test_a_fault_of_the_host_is_judged_again_and_never_kept_as_a_refusal(
     assert int((~outcome.scored.valid).sum()) == int(outcome.scored.host_faults.sum()) == (4 if undecided else 0)
     assert np.isfinite(outcome.scored.rewards).all()
     assert len(registry.refused()) == (0 if undecided else 3)
-
-
-def test_rewards_by_hand() -> None:
-    def report(refused_at: str) -> AdmissionReport:
-        return AdmissionReport("x", not refused_at, refused_at, "reason" if refused_at else "", ())
-
-    assert proposal_reward(report("")) == 1.0
-    assert proposal_reward(report("N1")) == 0.0
-    assert proposal_reward(report("S0")) == 0.0
-    late = [proposal_reward(report(stage)) for stage in STAGE_NAMES if stage not in ("S0", "N1")]
-    assert late == sorted(late)
-    assert 0.0 < late[0] < late[-1] < 0.2
