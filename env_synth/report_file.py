@@ -18,6 +18,8 @@ from typing import IO, Any
 from env_synth.admission.records import AdmissionReport
 from env_synth.errors import ContractError, EnvSynthError
 
+_BEGINNING = b'{"file": '
+
 
 class ReportFileError(EnvSynthError):
     """A file of reports that cannot be read or written."""
@@ -66,8 +68,8 @@ class ReportFile:
         self._file.seek(0)
         good = 0
         for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n"):
-                break  # cut short by a kill
+            if not line.endswith(b"\n") and _BEGINNING.startswith(line[: len(_BEGINNING)]):
+                break  # a report of ours, cut short by a kill
             try:
                 value = json.loads(line)
                 name, settings, report = value["file"], value["settings"], AdmissionReport.from_json(value["report"])

@@ -59,7 +59,9 @@ def test_a_fault_of_the_host_is_not_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"[]\n", b'{"file": "a"}\n', b'{"file": 1, "settings": 2, "report": {}}\n'])
+@pytest.mark.parametrize(
+    "content", [b"hello\n", b"hello", b"a\nb", b"[]\n", b'{"file": "a"}\n', b'{"file": 1, "settings": 2, "report": {}}\n']
+)
 def test_another_file_is_not_overwritten(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
