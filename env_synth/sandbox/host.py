@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
 import warnings
 import weakref
@@ -33,6 +34,9 @@ OVERLOAD_FACTOR = 10  # a call may wait this many times its CPU limit for the pr
 MIN_OVERLOAD_S = 20.0
 SLEEP_CHECKS = 3  # looks at a sleeping worker, a few milliseconds apart, before it is called hung
 SLEEP_CHECK_S = 0.02
+LONGEST_WAIT_S = 0.2  # of one blocking receive
+CHUNK = 1 << 16  # a larger buffer would be mapped and unmapped at every call
+_TIMEVAL = struct.Struct("@ll")
 
 
 class Tier(IntEnum):
@@ -60,9 +64,8 @@ class Worker:
         self._config = config
         self._zygote = zygote
         self._socket, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
+        # Blocking for `_wait`, which then needs one system call where polling first would take two; the rest asks not to wait.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, int(LONGEST_WAIT_S * 1e6)))
         self._process = zygote.fork(far)
         self._identifier = int.from_bytes(os.urandom(4))
         self._operation = ""
@@ -161,6 +164,9 @@ class Worker:
 
     def advance(self) -> Any:
         """Sends and receives what is possible now. Returns the decoded reply, a Failure, or None if there is neither yet."""
+        return self._advance(socket.MSG_DONTWAIT)
+
+    def _advance(self, flags: int) -> Any:
         if self._expired is not None:
             return self._expired
         if not self.alive:
@@ -168,7 +174,7 @@ class Worker:
         self._send()
         limit = self._reply_limit
         try:
-            while chunk := self._socket.recv(1 << 18):
+            while chunk := self._socket.recv(CHUNK, flags):
                 self._incoming += chunk
                 if not self._ready:
                     self._ready = True
@@ -199,20 +205,21 @@ class Worker:
 
     def _wait(self) -> Any:
         while True:
-            if self.alive and self._expired is None:
-                if self._outgoing:
-                    self._poll.modify(self._socket, select.POLLIN | select.POLLOUT)
-                self._poll.poll(max(0.0, self._check_at - time.monotonic()) * 1000 + 1)
-                if not self._outgoing:
-                    self._poll.modify(self._socket, select.POLLIN)
-            reply = self.advance()
+            # A worker that hangs must not keep us past the time to look at its clocks.
+            soon = self._check_at - time.monotonic() < LONGEST_WAIT_S
+            if self.alive and self._expired is None and (soon or self._outgoing):
+                events = select.POLLIN | (select.POLLOUT if self._outgoing else 0)
+                waiting = select.poll()
+                waiting.register(self._socket, events)
+                waiting.poll(max(0.0, self._check_at - time.monotonic()) * 1000 + 1)
+            reply = self._advance(socket.MSG_DONTWAIT if soon or self._outgoing else 0)
             if reply is not None:
                 return reply
 
     def _send(self) -> None:
         try:
             while self._outgoing:
-                self._outgoing = self._outgoing[self._socket.send(self._outgoing) :]
+                self._outgoing = self._outgoing[self._socket.send(self._outgoing, socket.MSG_DONTWAIT) :]
         except BlockingIOError:
             pass
         except OSError:
