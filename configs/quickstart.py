@@ -16,6 +16,7 @@ def get_config() -> Config:
     config.rollout.max_completion_tokens = 16
     config.rollout.stop = ("\n", ".")
     config.learner.rows_per_micro_batch = 1  # half the activations: the run stays within 8 GiB
+    config.env_synth.model_stages.stages = ()  # this model can neither review nor be calibrated on what is composed
     config.evolve.round_steps = 2
     config.evolve.max_proposal_tokens = 256
     config.checkpoint.every_steps = 4

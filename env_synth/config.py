@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from env_synth.errors import EnvSynthError
 
+MODEL_STAGES = ("S8", "S9", "N2")  # of admission, in their order
 EXTRACTION_RULES = ("tag", "tag_or_last_value")  # explained in docs/environments.md
 
 
@@ -114,6 +115,8 @@ class SolverConfig:
 class ModelStagesConfig:
     """Thresholds of the stages that need a model (S8, S9, N2); the reason of each stands in docs/admission.md."""
 
+    stages: tuple[str, ...] = ("S8", "S9", "N2")  # those that are asked; the others say needs_solver
+    noted: tuple[str, ...] = ()  # of these, what is refused is only noted: for measuring a stage that does not gate yet
     extraction_rule: str = "tag"  # how answers are found in replies; a run sets its own scoring.extraction_rule here
     seed: int = 0  # of everything that is sampled
     candidates_at_once: int = 64  # whose prompts go to the solver together
@@ -133,8 +136,9 @@ class ModelStagesConfig:
     opinion_answers: int = 16  # of those it accepts, and of those it refuses, that a second verifier judges
     sentinel_alarm_p: float = 0.05
     # S9
-    reply_tokens: int = 2048
+    reply_tokens: int = 2048  # this and the next two: a run sets those of its rollouts
     reply_temperature: float = 1.0
+    reply_stop: tuple[str, ...] = ()
     search_error: float = 0.1  # alpha = beta
     search_zone: tuple[float, float] = (0.2, 0.4)  # indifference zone around the solve rate that is looked for
     hard_zone: tuple[float, float] = (0.02, 0.12)
@@ -169,6 +173,9 @@ class ModelStagesConfig:
                 )
             elif isinstance(value, int) and name != "seed":
                 _require(value >= 1, f"model_stages.{name} must be at least 1, got {value}")
+        for name, known in (("stages", MODEL_STAGES), ("noted", self.stages)):
+            unknown = [stage for stage in getattr(self, name) if stage not in known]
+            _require(not unknown, f"model_stages.{name}: {unknown} not among {', '.join(known) or 'none'}")
         _require(0.0 < self.search_error < 0.5, "model_stages.search_error must be in (0, 0.5)")
         _require(self.seed >= 0, "model_stages.seed must not be negative")
         _require(self.extraction_rule in EXTRACTION_RULES, f"model_stages.extraction_rule must be one of {EXTRACTION_RULES}")

@@ -8,10 +8,12 @@ policy's, and reading the replies (`proposal`, `admission`).
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 MAX_PROMPT_CHARACTERS = 24_000
+MAX_EVIDENCE_CHARACTERS = 200  # of one item of the evidence that a repair shows
 
 CONTRACT_BRIEF = """An environment is one Python class that makes puzzles and checks answers. It has exactly:
 - family = "compute" (the answer follows from the puzzle by a long but clear procedure) or "certificate" (the answer \
@@ -103,6 +105,20 @@ def proposal_prompt(
         if len(shown) < max_exemplars and len(_assemble([*shown, stripped], theme)) <= max_characters:
             shown.append(stripped)
     return _assemble(shown, theme)
+
+
+def repair_prompt(source: str, reason: str, evidence: Mapping[str, Any]) -> str:
+    """Asks for a repaired version of a refused source: what refused it, and the evidence as far as it is short."""
+    shown = "\n".join(f"- {name}: {str(value)[:MAX_EVIDENCE_CHARACTERS]}" for name, value in evidence.items())
+    return "\n\n".join(
+        [
+            CONTRACT_BRIEF,
+            f"This environment was refused:\n```python\n{without_comments(source).strip()}\n```",
+            f"Why: {reason.replace('_', ' ')}" + (f"\n{shown}" if shown else ""),
+            "Write a version of it without this defect, and change what else is wrong.\n"
+            "Reply with one Python code block that holds the whole source.",
+        ]
+    )
 
 
 def without_comments(source: str) -> str:

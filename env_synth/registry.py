@@ -268,9 +268,11 @@ class Registry:
         payload = {"status": Status(status).value, "reason": reason, "evidence": dict(evidence or {})}
         self._change("status", identity, step, payload)
 
-    def set_level(self, identity: str, level: int, *, step: int, reason: str = "") -> None:
+    def set_level(
+        self, identity: str, level: int, *, step: int, reason: str = "", evidence: Mapping[str, Any] | None = None
+    ) -> None:
         """Notes the level an environment is sampled at from now on. Raises RegistryError if it was never admitted."""
-        self._change("level", identity, step, {"level": level, "reason": reason})
+        self._change("level", identity, step, {"level": level, "reason": reason, "evidence": dict(evidence or {})})
 
     def record_snapshot(self, number: int, *, step: int) -> None:
         """Notes that snapshot `number` was made."""

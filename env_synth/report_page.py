@@ -35,7 +35,12 @@ _WORDS = {
     Verdict.ADMITTED_MECHANICALLY: "admitted mechanically",
     Verdict.REFUSED: "refused",
 }
-_OUTCOMES = {Outcome.PASSED: "passed", Outcome.REFUSED: "refused", Outcome.NEEDS_SOLVER: "needs a model"}
+_OUTCOMES = {
+    Outcome.PASSED: "passed",
+    Outcome.REFUSED: "refused",
+    Outcome.NEEDS_SOLVER: "needs a model",
+    Outcome.NOTED: "noted",
+}
 _STYLE = """
 :root { color-scheme: light dark; --line: #8885; --good: #1a7f37; --bad: #cf222e; --open: #9a6700; }
 @media (prefers-color-scheme: dark) { :root { --good: #4ac26b; --bad: #ff8182; --open: #d4a72c; } }

@@ -15,6 +15,7 @@ from typing import Any
 
 from flax import nnx
 
+from env_synth.config import MODEL_STAGES
 from env_synth.contract import Instance, Split
 from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
@@ -23,8 +24,9 @@ from env_synth.snapshots import Snapshot
 from evo_jax.checkpoint import CheckpointStore
 from evo_jax.config import Config
 from evo_jax.data import Loader, PromptFormat
-from evo_jax.evolve import Evolution
+from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.learner import Learner, TrainState
+from evo_jax.lent_models import PolicyEmbedder
 from evo_jax.memory import memory_estimate_mib, parameter_count
 from evo_jax.metrics import MetricsWriter, MetricValue, StepLog, reduce_metrics
 from evo_jax.policy.loading import Policy, load_policy, read_model_config, resolve_dtype
@@ -174,11 +176,15 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
 
         registry_path = directory / "registry"
         registry = stack.enter_context(Registry.open(registry_path))
-        pool = EnvironmentPool(config, registry, stack.enter_context(Sandbox(config.env_synth.sandbox)), registry_path)
+        prompt_format = PromptFormat(
+            policy.tokenizer, config.env_synth.scoring.extraction_rule, config.rollout.max_prompt_tokens
+        )
+        sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
+        pool = EnvironmentPool(config, registry, sandbox, registry_path, prompt_format.fits)
         evolution = None
         if config.evolve.enabled:
             sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
-            evolution = Evolution(config, policy.tokenizer, registry, sandbox)
+            evolution = Evolution(config, _evolution_parts(config, policy, registry, pool), sandbox)
             stack.callback(evolution.close)
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, checkpoint.progress if checkpoint else None)
         scoring = stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring))
@@ -211,7 +217,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             loader=loader,
             snapshot=snapshot,
             held_out=_held_out_of_seeds(pool.open_snapshot(1)),
-            prompt_format=PromptFormat(tokenizer, config.env_synth.scoring.extraction_rule, config.rollout.max_prompt_tokens),
+            prompt_format=prompt_format,
             checkpoints=checkpoints,
             metrics=stack.enter_context(MetricsWriter(directory, resume_step=resume_step, tensorboard=True)),
             evaluations=logs[0],
@@ -221,11 +227,24 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         )
 
 
+def _evolution_parts(config: Config, policy: Policy, registry: Registry, pool: EnvironmentPool) -> EvolutionParts:
+    embedder = PolicyEmbedder(policy, f"{Path(config.policy.path).name}, untrained") if _stage_is_asked(config, "N2") else None
+    return EvolutionParts(policy.tokenizer, registry, pool.learnability, pool.solve_rate, embedder)
+
+
+def _stage_is_asked(config: Config, stage: str) -> bool:
+    return config.evolve.enabled and stage in config.env_synth.model_stages.stages
+
+
 def build_engine(config: Config, policy: Policy) -> RolloutEngine:
-    """The rollout engine that `rollout.engine` names; it must take the longer of the two roles' prompts."""
-    rollout = config.rollout
-    proposer_tokens = config.evolve.max_proposal_prompt_tokens if config.evolve.enabled else 0
-    max_prompt_tokens = max(rollout.max_prompt_tokens, proposer_tokens)
+    """The rollout engine that `rollout.engine` names; it must take the longest prompts that either role is given."""
+    rollout, evolve = config.rollout, config.evolve
+    longest = [rollout.max_prompt_tokens]
+    if evolve.enabled:
+        longest.append(evolve.max_proposal_prompt_tokens)
+    if any(_stage_is_asked(config, stage) for stage in MODEL_STAGES):
+        longest.append(evolve.max_review_prompt_tokens)
+    max_prompt_tokens = max(longest)
     if rollout.engine == "sglang":
         return _build_sglang(config, policy, max_prompt_tokens)
     settings = EngineSettings(

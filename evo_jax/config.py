@@ -7,7 +7,7 @@ An option that is unknown, not implemented, or contradicts another is an error h
 import dataclasses
 from dataclasses import dataclass, field
 
-from env_synth.config import EnvSynthConfig
+from env_synth.config import EnvSynthConfig, ModelStagesConfig
 
 
 class ConfigError(Exception):
@@ -238,8 +238,23 @@ class EvolveConfig:
     proposal_group_size: int = 4
     max_proposal_prompt_tokens: int = 1536
     max_proposal_tokens: int = 384
+    max_review_prompt_tokens: int = 4096  # of what env_synth.model_stages ask; a longer prompt counts as unanswered
+    repair_fraction: float = 0.0  # of the prompts that ask for an environment: those that show a refused one to be repaired
     composites_per_round: int = 1
     max_composites_per_parent: int = 2
+    max_composite_parents: int = 2  # the horizon grows up to this while composites of the present one are solved
+    raise_horizon_above: float = 0.5  # mean solve rate of the composites of the present horizon
+    adapt_levels: bool = True  # move levels by the solve rate, and retire what is mastered
+    raise_level_above: float = 0.85
+    lower_level_below: float = 0.05
+    rounds_to_move: int = 2  # in a row
+    min_round_replies: int = 16  # a round with fewer replies from an environment goes on into the next
+    sampling: str = "learnability"  # how prompts are shared out: "learnability" or "uniform"
+    mastered_sampling_fraction: float = 0.01  # of the prompts: one mastered environment a round, looked at again
+    quality_reward: bool = True  # whether the solve rate's learnability enters the proposer's reward
+    novelty_reward: bool = True  # whether novelty does
+    refusal_penalty: float = 0.0  # the paper's variant: refused by S0 to S3 earns minus this, not up to 0.2
+    sentinel_rounds: int = 10  # every so many rounds the labelled sentinels pass through S8, where S8 is asked; 0: never
     seed_sampling_floor: float = 0.2
     max_active_environments: int = 64
     max_age_steps: int = 30  # after which an environment that is no seed is rotated out
@@ -253,12 +268,21 @@ class EvolveConfig:
             "max_proposal_tokens",
             "max_active_environments",
             "max_age_steps",
+            "max_review_prompt_tokens",
+            "rounds_to_move",
+            "min_round_replies",
         ):
             _at_least(f"evolve.{name}", getattr(self, name), 1)
-        for name in ("proposals_per_round", "composites_per_round", "max_composites_per_parent"):
+        for name in ("proposals_per_round", "composites_per_round", "max_composites_per_parent", "sentinel_rounds"):
             _at_least(f"evolve.{name}", getattr(self, name), 0)
         _at_least("evolve.proposal_group_size", self.proposal_group_size, 2)
-        _within("evolve.seed_sampling_floor", self.seed_sampling_floor, 0.0, 1.0)
+        for name in ("seed_sampling_floor", "repair_fraction", "raise_horizon_above", "mastered_sampling_fraction"):
+            _within(f"evolve.{name}", getattr(self, name), 0.0, 1.0)
+        _within("evolve.lower_level_below", self.lower_level_below, 0.0, self.raise_level_above)
+        _within("evolve.raise_level_above", self.raise_level_above, 0.0, 1.0)
+        _within("evolve.max_composite_parents", self.max_composite_parents, 2, 4)
+        _one_of("evolve.sampling", self.sampling, ("learnability", "uniform"))
+        _above("evolve.refusal_penalty", self.refusal_penalty, 0.0, inclusive=True)
         _within("evolve.max_failure_fraction", self.max_failure_fraction, 0.0, 1.0)
 
 
@@ -324,6 +348,21 @@ class Config:
         if self.optimizer.warmup_steps > self.steps:
             raise ConfigError(f"optimizer.warmup_steps={self.optimizer.warmup_steps} exceeds steps={self.steps}")
         self._validate_engine()
+        self._validate_model_stages()
+
+    def _validate_model_stages(self) -> None:
+        """Admission calibrates with the sampling of the run: what the run would overwrite must not be set."""
+        default = ModelStagesConfig()
+        sources = {
+            "seed": "seed",
+            "extraction_rule": "env_synth.scoring.extraction_rule",
+            "reply_tokens": "rollout.max_completion_tokens",
+            "reply_temperature": "rollout.temperature",
+            "reply_stop": "rollout.stop",
+        }
+        for name, source in sources.items():
+            if getattr(self.env_synth.model_stages, name) != getattr(default, name):
+                raise ConfigError(f"env_synth.model_stages.{name} follows {source} in a run: set that")
 
     def _validate_engine(self) -> None:
         """An option of the engine that does not run would do nothing, so it is an error."""

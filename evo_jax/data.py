@@ -16,7 +16,7 @@ from env_synth.answers import answer_instruction
 from env_synth.contract import Instance, Split
 from env_synth.snapshots import Snapshot
 from evo_jax.config import ConfigError
-from evo_jax.policy.tokenizer import Tokenizer
+from evo_jax.policy.tokenizer import ChatPrompt, Tokenizer
 from evo_jax.records import Prompt, Role
 
 
@@ -83,10 +83,13 @@ class PromptFormat:
     extraction_rule: str
     max_prompt_tokens: int
 
+    def fits(self, instance: Instance) -> bool:
+        """Whether the instance's prompt has at most `max_prompt_tokens`."""
+        return len(self._chat(instance).token_ids) <= self.max_prompt_tokens
+
     def solver_prompt(self, instance: Instance) -> Prompt:
         """Raises ConfigError for a prompt longer than `max_prompt_tokens`: it is never cut."""
-        text = f"{instance.prompt}\n{answer_instruction(instance, self.extraction_rule)}"
-        chat = self.tokenizer.chat_prompt([{"role": "user", "content": text}])
+        chat = self._chat(instance)
         if len(chat.token_ids) > self.max_prompt_tokens:
             raise ConfigError(
                 f"rollout.max_prompt_tokens={self.max_prompt_tokens} is too small for an instance of "
@@ -100,3 +103,7 @@ class PromptFormat:
             instance_id=instance.instance_id,
             level=instance.level,
         )
+
+    def _chat(self, instance: Instance) -> ChatPrompt:
+        text = f"{instance.prompt}\n{answer_instruction(instance, self.extraction_rule)}"
+        return self.tokenizer.chat_prompt([{"role": "user", "content": text}])

@@ -39,7 +39,7 @@ def _environment(ring: Ring, record: EnvironmentRecord) -> ReportEnvironment:
         operator="" if record.origin == "seed" else record.operator,
         family=str(record.info.family),
         status=str(record.status),
-        levels=ring.config.data.levels,
+        levels=ring.pool.levels(record),
         admitted_step=record.admitted_step,
         source=record.source,
         example=_example(ring.snapshot, record.environment_id),

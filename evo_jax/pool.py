@@ -1,13 +1,14 @@
-"""Which environments the solver is trained on now: entering, rotating out, weights, and the next snapshot of instances.
+"""Which environments the solver is trained on now: entering, changing level, leaving, and the next snapshot of instances.
 
-Every decision is an event in the registry, made at a step fixed by config. Left out: where new environments come from
-(`evolve.py`), and how a policy's solve rate moves levels.
+Every decision is an event in the registry with its evidence, made at a step fixed by config. Left out: where new environments
+come from (`evolve.py`), and the rules by which a solve rate moves levels and shares (`pool_life.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +22,57 @@ from env_synth.scoring import Mismatch
 from env_synth.seeds import SEED_SHA256, seed_sources
 from env_synth.snapshots import Snapshot, SnapshotEntry, write_snapshot
 from evo_jax.config import Config, ConfigError
+from evo_jax.pool_life import Move, Standing, sampling_weights
 
 MIN_SCORES_TO_QUARANTINE = 8  # one failure among fewer scores is no rate
+INSTANCES_TRIED = 4  # of a level, to see whether its prompts fit
+TOO_LONG = "no prompt is short enough for rollout.max_prompt_tokens"
 
 
 class EnvironmentPool:
     """The active environments of a run, over its registry."""
 
-    def __init__(self, config: Config, registry: Registry, sandbox: Sandbox, directory: Path) -> None:
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        sandbox: Sandbox,
+        directory: Path,
+        fits: Callable[[Instance], bool] = lambda instance: True,
+    ) -> None:
+        """`fits`: whether the rollout engine takes an instance's prompt; the others are never dealt."""
         self._config, self._registry, self._sandbox, self._directory = config, registry, sandbox, directory
+        self._fits = fits
         self._next_index: dict[str, int] = {}  # (environment, level) -> first instance index not yet minted
         self._scores: dict[str, list[int]] = {}  # environment -> [failed, all] since it entered
+        self._standings: dict[str, Standing] = {}  # environment -> how the policy does on it at its present level
+        self._mastered: list[str] = []  # environments that were, in order
 
     # ---- state that a resume needs -------------------------------------------------------------------------------------
 
     @property
     def state(self) -> dict[str, Any]:
-        """Minting cursors and failure counts, as JSON."""
-        return {"next_index": dict(self._next_index), "scores": {k: list(v) for k, v in self._scores.items()}}
+        """Minting cursors, failure counts and standings, as JSON."""
+        return {
+            "next_index": dict(self._next_index),
+            "scores": {name: list(counts) for name, counts in self._scores.items()},
+            "standings": {name: standing.to_json() for name, standing in self._standings.items()},
+            "mastered": list(self._mastered),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up `state` as the property gave it."""
         self._next_index = dict(state["next_index"])
         self._scores = {name: list(counts) for name, counts in state["scores"].items()}
+        self._standings = {name: Standing(**standing) for name, standing in state["standings"].items()}
+        self._mastered = list(state["mastered"])
 
     # ---- who is in the pool --------------------------------------------------------------------------------------------
 
     def add_seeds(self) -> None:
         """Enters the configured seed environments, whose sources are pinned by hash."""
         for name, source in self.seeds().items():
-            self._registry.admit(Proposal(source, origin="seed", operator=name), step=0)
+            self._registry.admit(Proposal(source, origin="seed", operator=name), step=0, level=min(self._config.data.levels))
 
     def seeds(self) -> dict[str, str]:
         """Name -> source of the configured seeds. Raises ConfigError for a name that is no seed."""
@@ -82,11 +104,29 @@ class EnvironmentPool:
             for record in self._registry.environments()
         }
 
-    def note_scores(self, environment_id: str, failed: int, total: int) -> None:
-        """Counts an environment's own failures, for `rotate`."""
+    def levels(self, record: EnvironmentRecord) -> tuple[int, ...]:
+        """The levels dealt of an environment: its own where it was calibrated, else data.levels, moved as its level was."""
+        if self._is_calibrated(record.environment_id):
+            return (record.level,)
+        configured = self._config.data.levels
+        moved = (level + record.level - min(configured) for level in configured)
+        return tuple(sorted({min(level, record.info.max_level) for level in moved}))
+
+    def learnability(self, environment_id: str) -> float:
+        """What there is to learn from an environment at its level, as far as the replies tell."""
+        return self._standings.get(environment_id, Standing()).learnability
+
+    def solve_rate(self, environment_id: str) -> float | None:
+        """Of the last round with enough replies at the present level; None where there was none."""
+        standing = self._standings.get(environment_id, Standing())
+        return standing.last_solved / standing.last_replies if standing.last_replies else None
+
+    def note_scores(self, environment_id: str, *, failed: int, total: int, solved: int) -> None:
+        """Counts `total` replies, of which `failed` were the environment's own failures and `solved` were right."""
         counts = self._scores.setdefault(environment_id, [0, 0])
         counts[0] += failed
         counts[1] += total
+        self._standings[environment_id] = self._standings.get(environment_id, Standing()).add(solved, total - failed)
 
     def quarantine(self, mismatches: Sequence[Mismatch], step: int) -> None:
         """Sets aside environments whose grades changed when a group was replayed: their scores cannot be trusted."""
@@ -100,11 +140,14 @@ class EnvironmentPool:
                 )
 
     def rotate(self, step: int) -> None:
-        """Quarantines environments that fail too often, rotates out those past their age, then the oldest above the cap.
+        """Quarantines environments that fail too often, moves levels by the solve rate, and rotates out those that are
+        mastered, past their age, or the oldest above the cap.
 
-        Seeds are never rotated out.
+        Seeds never leave for any of these but failures.
         """
         evolve = self._config.evolve
+        if evolve.enabled and evolve.adapt_levels:
+            self._move_levels(step)
         for record in self.active():
             failed, total = self._scores.get(record.environment_id, (0, 0))
             if total >= MIN_SCORES_TO_QUARANTINE and failed > evolve.max_failure_fraction * total:
@@ -119,6 +162,51 @@ class EnvironmentPool:
         for record in made[:surplus]:
             evidence = {"active": len(active), "max_active_environments": evolve.max_active_environments}
             self._registry.set_status(record.environment_id, "retired", step=step, reason="surplus", evidence=evidence)
+
+    def _move_levels(self, step: int) -> None:
+        """Ends the round of every active environment's standing and does what it calls for."""
+        for record in self.active():
+            standing = self._standings.get(record.environment_id, Standing()).end_round(self._config.evolve)
+            move = standing.move(record.level, record.info.max_level, self._config.evolve)
+            if move is Move.UP and not self._fits_at(record, record.level + 1):
+                move = Move.MASTERED  # at the highest level that this run can pose
+            self._standings[record.environment_id] = standing
+            if move is not None:
+                self._apply(move, record, standing, step)
+
+    def _apply(self, move: Move, record: EnvironmentRecord, standing: Standing, step: int) -> None:
+        identity, rounds = record.environment_id, self._config.evolve.rounds_to_move
+        evidence = {"solved": standing.last_solved, "replies": standing.last_replies, "rounds": rounds, "level": record.level}
+        if move in (Move.UP, Move.DOWN):
+            level = record.level + (1 if move is Move.UP else -1)
+            self._registry.set_level(identity, level, step=step, reason=str(move), evidence=evidence)
+            self._standings[identity] = Standing()
+        elif record.origin != "seed":
+            status = "retired" if move is Move.MASTERED else "quarantined"
+            self._registry.set_status(identity, status, step=step, reason=str(move), evidence=evidence)
+            if move is Move.MASTERED:
+                self._mastered.append(identity)
+
+    def _fits_at(self, record: EnvironmentRecord, level: int) -> bool:
+        """Whether the prompts of a level are of a length that this run can pose."""
+        environment = open_environment(self._sandbox, record.source, trusted=record.environment_id in self.pinned)
+        if isinstance(environment, Failure):
+            return False
+        with environment:
+            drawn = draw_instances(environment, Split.TRAIN, level, INSTANCES_TRIED)
+        return not isinstance(drawn, Failure) and any(map(self._fits, drawn.instances))
+
+    def _is_calibrated(self, environment_id: str) -> bool:
+        stages = (self._registry.report(environment_id) or {"stages": []})["stages"]
+        return any(stage["stage"] == "S9" and "level" in stage["measures"] for stage in stages)
+
+    def _review_sample(self, step: int) -> list[EnvironmentRecord]:
+        """One environment that was mastered, another every round: a policy can forget."""
+        if not self._config.evolve.mastered_sampling_fraction:
+            return []
+        retired = {record.environment_id: record for record in self._registry.environments(status="retired")}
+        left = [retired[identity] for identity in self._mastered if identity in retired]
+        return random.Random(f"{self._config.seed}/{step}/mastered").sample(left, 1) if left else []
 
     # ---- snapshots -----------------------------------------------------------------------------------------------------
 
@@ -135,10 +223,10 @@ class EnvironmentPool:
             active = self.active()
             if not active:
                 raise ContractError("no active environment is left: look at the registry's quarantined ones for the reason")
-            weights = sampling_weights(active, self._config.evolve.seed_sampling_floor)
+            weights = self._weights(active, review := self._review_sample(step))
             entries: list[SnapshotEntry] = []
             broken = None
-            for record in active:
+            for record in [*active, *review]:
                 made = self._entries(record, weights[record.environment_id], previous)
                 if isinstance(made, Failure):
                     broken = record, made
@@ -154,13 +242,22 @@ class EnvironmentPool:
         self._registry.record_snapshot(number, step=step)
         return Snapshot.open(self._directory, number)
 
+    def _weights(self, active: Sequence[EnvironmentRecord], review: Sequence[EnvironmentRecord]) -> dict[str, float]:
+        evolve = self._config.evolve
+        learned = evolve.enabled and evolve.sampling == "learnability"
+        worth = {record.environment_id: self.learnability(record.environment_id) for record in active} if learned else None
+        weights = sampling_weights(active, evolve.seed_sampling_floor, worth)
+        kept = 1.0 - evolve.mastered_sampling_fraction * len(review)
+        looked_at = {record.environment_id: evolve.mastered_sampling_fraction for record in review}
+        return {identity: weight * kept for identity, weight in weights.items()} | looked_at
+
     def open_snapshot(self, number: int) -> Snapshot:
         """An earlier snapshot of this run."""
         return Snapshot.open(self._directory, number)
 
     def _entries(self, record: EnvironmentRecord, weight: float, previous: Snapshot | None) -> list[SnapshotEntry] | Failure:
         """What the snapshot holds of one environment: an entry a level."""
-        evolve, levels = self._config.evolve, self._config.data.levels
+        evolve, levels = self._config.evolve, self.levels(record)
         prompts_per_step = self._config.rollout.prompts_per_step + self._config.objective.max_backfill_prompts
         count = math.ceil(evolve.round_steps * prompts_per_step * weight / len(levels)) + 1
         trusted = record.environment_id in self.pinned
@@ -190,7 +287,10 @@ class EnvironmentPool:
             if not drawn.instances:
                 return Failure(FailureClass.BAD_OUTPUT, f"level {level} has no training instances")
             self._next_index[key] = drawn.next_index
-            minted += drawn.instances
+            fitting = [instance for instance in drawn.instances if self._fits(instance)]
+            if not fitting:
+                return Failure(FailureClass.BAD_OUTPUT, f"{TOO_LONG} at level {level}")
+            minted += fitting
         return tuple(minted)
 
     def _held_out(self, environment: Environment, level: int, previous: Snapshot | None) -> tuple[Instance, ...] | Failure:
@@ -199,15 +299,4 @@ class EnvironmentPool:
             count = previous.count(identity, Split.HELD_OUT, level)
             return tuple(previous.instance(identity, Split.HELD_OUT, level, position) for position in range(count))
         drawn = draw_instances(environment, Split.HELD_OUT, level, self._config.evaluation.prompts_per_environment)
-        return drawn if isinstance(drawn, Failure) else drawn.instances
-
-
-def sampling_weights(active: Sequence[EnvironmentRecord], seed_floor: float) -> dict[str, float]:
-    """Equal weights that sum to 1, shifted where needed so that the seeds together keep at least `seed_floor`."""
-    seeds = [record.environment_id for record in active if record.origin == "seed"]
-    others = [record.environment_id for record in active if record.origin != "seed"]
-    seed_share = len(seeds) / len(active)
-    if seeds and others:
-        seed_share = max(seed_share, seed_floor)
-    weights = {identity: seed_share / len(seeds) for identity in seeds}
-    return weights | {identity: (1.0 - seed_share) / len(others) for identity in others}
+        return drawn if isinstance(drawn, Failure) else tuple(filter(self._fits, drawn.instances))

@@ -36,7 +36,7 @@ class SolverMetrics:
             judged = size - int(scored.host_faults[group].sum())
             self._add("solve_rate", solved, valid)
             self._add(f"solve_rate/{metric_label(self._ring.names[instance.environment_id])}", solved, valid)
-            self._ring.pool.note_scores(instance.environment_id, failed=judged - int(valid), total=judged)
+            self._ring.pool.note_scores(instance.environment_id, failed=judged - int(valid), total=judged, solved=int(solved))
         self._ring.log_samples(scored, instances)
 
     @property

@@ -22,7 +22,7 @@ from evo_jax.config import Config
 from evo_jax.environments_view import view_environments
 from evo_jax.held_out import evaluate_held_out
 from evo_jax.host_memory import release_freed_memory
-from evo_jax.metrics import MetricValue
+from evo_jax.metrics import MetricValue, reduce_metrics
 from evo_jax.packing import pack, packed_fraction
 from evo_jax.progress import ProgressView
 from evo_jax.records import AdvantageBatch, PromptBatch
@@ -120,7 +120,9 @@ def begin_round(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
     clock, outcome = record.clock, None
     if ring.evolution is not None:
         with clock.phase("time/wait_for_admission", "waiting for admission"):
-            outcome = ring.evolution.conclude(ring.step)
+            ring.evolution.wait()
+        with clock.phase("time/model_stages", "stages that need a model"):
+            outcome = ring.evolution.conclude(ring.step, ring.engine)
     if ring.step > 0:
         with clock.phase("time/snapshot", "snapshot"):
             ring.next_snapshot()
@@ -188,8 +190,8 @@ def finish(ring: Ring, view: ProgressView) -> None:
     late_counts: dict[str, float] = {}
     if ring.evolution is not None:
         view.phase("waiting for the last admissions")
-        outcome = ring.evolution.conclude(ring.step)
-        late_counts = outcome.metrics if outcome is not None else {}
+        outcome = ring.evolution.conclude(ring.step, ring.engine)
+        late_counts = reduce_metrics([outcome.metrics]) if outcome is not None else {}
     environments = view_environments(ring, late_counts)
     page = write_report(ring.directory, environments)
     view.note(write_summary(ring.directory, environments))

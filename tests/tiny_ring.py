@@ -22,6 +22,7 @@ def get_config() -> Config:
     config.learner.row_tokens = 256
     config.learner.rows_per_micro_batch = 1
     config.optimizer.learning_rate = 1e-2
+    config.env_synth.model_stages.stages = ()
     config.evolve.round_steps = 2
     config.evolve.proposal_group_size = 2
     config.evolve.max_proposal_tokens = 16

@@ -29,6 +29,7 @@ class Ask:
     max_tokens: int
     temperature: float
     seed: int
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _answer(waiting: dict[int, Ask | AskVectors], lent: Lent) -> dict[int, Any]:
     kinds: dict[tuple[Any, ...], list[int]] = {}
     for place in sorted(waiting):
         asked = waiting[place]
-        kind = (asked.n, asked.max_tokens, asked.temperature, asked.seed) if isinstance(asked, Ask) else ()
+        kind = (asked.n, asked.max_tokens, asked.temperature, asked.seed, asked.stop) if isinstance(asked, Ask) else ()
         kinds.setdefault(kind, []).append(place)
     for kind, places in kinds.items():
         texts = [text for place in places for text in _texts(waiting[place])]

@@ -85,7 +85,7 @@ class _Asked:
         end = f"{DIRECT_INSTRUCTION} {instruction}" if direct else instruction
         prompts = tuple(f"{item.prompt}\n{end}" for item in drawn)
         tokens = settings.direct_tokens if direct else settings.reply_tokens
-        said = yield Ask(prompts, replies, tokens, settings.reply_temperature, settings.seed)
+        said = yield Ask(prompts, replies, tokens, settings.reply_temperature, settings.seed, settings.reply_stop)
         return [self._graded(item, found) for item, found in zip(drawn, said, strict=True)]
 
     def _fresh(self, level: int, count: int, start: int) -> list[Drawn]:

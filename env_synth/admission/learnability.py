@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from env_synth.admission.records import STAGE_NAMES, AdmissionReport
 
@@ -15,6 +16,7 @@ TARGET = 0.3
 WIDTH = 0.15
 REFUSED_CAP = 0.2
 FULL_MIXED_FRACTION = 0.5  # of calibration groups with right and wrong replies: from here on nothing is taken off
+PENALISED = ("S0", "N1", "S1", "S2", "S3")  # the paper's layers L1 to L4: parse, run, deterministic, non-trivial
 _STEPS = 2000  # of Simpson's rule over [0, 1]; even
 
 
@@ -47,20 +49,38 @@ def admitted_reward(solved: int, replies: int, mixed_fraction: float, novelty: f
     return REFUSED_CAP + (1.0 - REFUSED_CAP) * factor
 
 
+@dataclass(frozen=True)
+class RewardRule:
+    """Which parts of the proposer's reward count; the defaults are METHOD.md's, the others are for ablations.
+
+    quality: whether E[Q(p)] and the mixed share count, or every solve rate in the window is worth the same.
+    novelty: whether N2's novelty counts.
+    refusal_penalty: the reward's negative where a stage up to S3 (the paper's L1 to L4) refuses: the paper's variant, whose
+        size is not known. 0 leaves such a refusal its share of 0.2.
+    """
+
+    quality: bool = True
+    novelty: bool = True
+    refusal_penalty: float = 0.0
+
+
 def refused_reward(stage: str, stages: Sequence[str] = STAGE_NAMES) -> float:
     """0 for a copy, else up to 0.2 by the stage that refused; never negative, because penalties have collapsed proposers."""
     return 0.0 if stage == "N1" else REFUSED_CAP * stages.index(stage) / len(stages)
 
 
-def proposer_reward(report: AdmissionReport) -> float:
+def proposer_reward(report: AdmissionReport, rule: RewardRule = RewardRule()) -> float:
     """The reward of a report; one that was admitted without calibration earns 1.0, because nothing tells it from others."""
     if not report.admitted:
-        return refused_reward(report.refused_at)
+        punished = rule.refusal_penalty > 0.0 and report.refused_at in PENALISED
+        return -rule.refusal_penalty if punished else refused_reward(report.refused_at)
     measures = {result.stage: result.measures for result in report.stages}
     found = measures.get("S9", {})
     if "solved" not in found:
         return 1.0
-    novelty = measures.get("N2", {}).get("novelty", 1.0)
+    novelty = measures.get("N2", {}).get("novelty", 1.0) if rule.novelty else 1.0
+    if not rule.quality:
+        return REFUSED_CAP + (1.0 - REFUSED_CAP) * (0.5 + 0.5 * novelty)
     return admitted_reward(found["solved"], found["replies"], found["mixed_fraction"], novelty)
 
 

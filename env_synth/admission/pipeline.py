@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 
 from env_synth.admission import (
@@ -124,6 +125,26 @@ class Admission:
                 reports[place] = report
         return reports
 
+    def without_copies(self, judged: Sequence[tuple[Proposal, AdmissionReport]]) -> list[AdmissionReport]:
+        """The reports, where of several admitted ones that are copies of one another the first alone stays admitted.
+
+        For callers that keep what one batch admits: N1 compared each with the archive as it was before all of them.
+        """
+        archive = Archive()
+        context = Context(self._config, self._sandbox, archive)
+        reports = []
+        for proposal, report in judged:
+            facts, _, _ = static.read_source(proposal.source)
+            if report.admitted and facts is not None:
+                result = copies.check(Candidate(proposal, facts), context)
+                if result.outcome is Outcome.REFUSED:
+                    kept = [stage for stage in report.stages if stage.stage != "N1"]
+                    report = report_of(report.environment_id, [*kept, result], report.info)
+                else:
+                    archive.add(report.environment_id, fingerprint(facts.tree, facts.environment_class))
+            reports.append(report)
+        return reports
+
     # ------------------------------------------------------------------------------------------ inside
 
     def _mechanical(self, proposals: Sequence[Proposal], all_stages: bool) -> Iterator[tuple[int, AdmissionReport]]:
@@ -194,10 +215,16 @@ def ask_about(
     with Candidate(proposal, facts) as candidate:
         subject = Subject(candidate, context, lent, archive)
         for name, check in MODEL_STAGES:
+            if name not in lent.settings.stages:
+                results.append(StageResult(name, Outcome.NEEDS_SOLVER, "not_asked"))
+                continue
             if name == "N2" and lent.embedder is None and not _novel_by_rule(proposal, archive):
                 results.append(StageResult(name, Outcome.NEEDS_SOLVER, "no_embedder"))
                 continue
-            results.append((yield from check(subject)))
+            result = yield from check(subject)
+            if name in lent.settings.noted and result.outcome is Outcome.REFUSED:
+                result = replace(result, outcome=Outcome.NOTED)
+            results.append(result)
             if results[-1].outcome is Outcome.REFUSED and not all_stages:
                 break
     return report_of(report.environment_id, results, report.info)

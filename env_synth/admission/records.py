@@ -10,20 +10,23 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from env_synth.config import MODEL_STAGES
 from env_synth.contract import AnswerType, EnvironmentInfo, Family
 from env_synth.errors import ContractError
 
 HOST_FAULT = "host_fault"  # the reason of a stage that the machine kept from its verdict
 STAGE_NAMES: tuple[str, ...] = ("S0", "N1", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "N2")
-MODEL_STAGE_NAMES: tuple[str, ...] = ("S8", "S9", "N2")
+MODEL_STAGE_NAMES = MODEL_STAGES
 
 
 class Outcome(StrEnum):
-    """What a stage can say. `needs_solver`: it cannot decide without a model, and so has not passed."""
+    """What a stage can say. `needs_solver`: it cannot decide without a model, and so has not passed. `noted`: it would refuse,
+    but the settings only note what it says, so it has not passed either."""
 
     PASSED = "passed"
     REFUSED = "refused"
     NEEDS_SOLVER = "needs_solver"
+    NOTED = "noted"
 
 
 class Verdict(StrEnum):
@@ -73,7 +76,7 @@ class AdmissionReport:
         if not self.admitted:
             return Verdict.REFUSED
         passed = {result.stage for result in self.stages if result.outcome is Outcome.PASSED}
-        undecided = any(result.outcome is Outcome.NEEDS_SOLVER for result in self.stages)
+        undecided = any(result.outcome in (Outcome.NEEDS_SOLVER, Outcome.NOTED) for result in self.stages)
         return Verdict.ADMITTED if passed >= set(MODEL_STAGE_NAMES) and not undecided else Verdict.ADMITTED_MECHANICALLY
 
     @property

@@ -90,7 +90,9 @@ class HttpSolver:
         """The model's name, as the endpoint knows it."""
         return self._model
 
-    def replies(self, prompts: Sequence[str], n: int, max_tokens: int, temperature: float, seed: int) -> list[list[Reply]]:
+    def replies(
+        self, prompts: Sequence[str], n: int, max_tokens: int, temperature: float, seed: int, stop: Sequence[str] = ()
+    ) -> list[list[Reply]]:
         """As `Solver.replies`: `n` requests a prompt, up to `SolverConfig.requests` at once."""
         places = [(prompt, place) for prompt in prompts for place in range(n)]
 
@@ -103,6 +105,8 @@ class HttpSolver:
                 "temperature": temperature,
                 "seed": reply_seed(prompt, seed, place),
             }
+            if stop:
+                body["stop"] = list(stop)
             return _first_choice(self._post("chat/completions", body, _Completion))
 
         found = self._side_by_side(ask, places)

@@ -24,7 +24,9 @@ class Solver(Protocol):
         """What is stamped into every verdict that rests on it."""
         ...
 
-    def replies(self, prompts: Sequence[str], n: int, max_tokens: int, temperature: float, seed: int) -> list[list[Reply]]:
+    def replies(
+        self, prompts: Sequence[str], n: int, max_tokens: int, temperature: float, seed: int, stop: Sequence[str] = ()
+    ) -> list[list[Reply]]:
         """`n` replies to each prompt, in order.
 
         What is sampled for a prompt should depend on (prompt, seed, place among the n) alone, never on what else is in the
@@ -36,6 +38,7 @@ class Solver(Protocol):
             max_tokens: of one reply, the prompt not counted.
             temperature: 0 is greedy.
             seed: non-negative.
+            stop: texts that end a reply and are cut off it; such a reply is not truncated.
 
         Raises:
             SolverError: the model cannot be reached or does not keep this protocol.

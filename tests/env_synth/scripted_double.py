@@ -48,7 +48,9 @@ class ScriptedDouble:
     name: str = "scripted double"
     calls: list[tuple[list[str], int, int]] = field(default_factory=list)
 
-    def replies(self, prompts: Sequence[str], n: int, max_tokens: int, temperature: float, seed: int) -> list[list[Reply]]:
+    def replies(
+        self, prompts: Sequence[str], n: int, max_tokens: int, temperature: float, seed: int, stop: Sequence[str] = ()
+    ) -> list[list[Reply]]:
         self.calls.append(([kind_of(prompt) for prompt in prompts], n, max_tokens))
         return [[self._reply(prompt, place, seed) for place in range(n)] for prompt in prompts]
 

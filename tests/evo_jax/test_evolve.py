@@ -12,7 +12,7 @@ from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.seeds import seed_sources
 from evo_jax.config import Config
-from evo_jax.evolve import Evolution
+from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.policy.loading import load_policy
 from evo_jax.rollouts.protocol import Completion, RolloutRequest
 
@@ -57,6 +57,13 @@ class ScriptedEngine:
         return [made for _ in requests]
 
 
+ENGINE = ScriptedEngine(["no stage that needs a model is asked"])
+
+
+def parts_of(registry: Registry, policy: Path) -> EvolutionParts:
+    return EvolutionParts(load_policy(policy).tokenizer, registry, lambda identity: 1.0, lambda identity: None)
+
+
 def fenced(source: str) -> str:
     return f"Here it is:\n```python\n{source}\n```"
 
@@ -67,6 +74,7 @@ def config() -> Config:
     config.data.seeds = SEEDS
     config.evolve.proposal_group_size = 5
     config.evolve.composites_per_round = 2
+    config.env_synth.model_stages.stages = ()
     return config
 
 
@@ -75,7 +83,7 @@ def parts(config: Config, tiny_policy_path: Path, tmp_path: Path) -> Iterator[tu
     with Registry.open(tmp_path / "registry") as registry, Sandbox(SandboxConfig()) as sandbox:
         for name in SEEDS:
             registry.admit(Proposal(seed_sources()[name], "seed", operator=name), step=0)
-        evolution = Evolution(config, load_policy(tiny_policy_path).tokenizer, registry, sandbox)
+        evolution = Evolution(config, parts_of(registry, tiny_policy_path), sandbox)
         yield evolution, registry
         evolution.close()
 
@@ -90,9 +98,9 @@ def scripted() -> ScriptedEngine:
 
 def test_a_round_admits_what_is_good_refuses_the_rest_and_rewards_by_stage(parts: tuple[Evolution, Registry]) -> None:
     evolution, registry = parts
-    assert evolution.conclude(0) is None
+    assert evolution.conclude(0, ENGINE) is None
     evolution.ask(0, scripted())
-    outcome = evolution.conclude(2)
+    outcome = evolution.conclude(2, ENGINE)
     assert outcome is not None
     assert outcome.scored is not None
     good, unreadable, copy, banned, raising = outcome.scored.rewards.tolist()
@@ -115,9 +123,9 @@ def test_the_same_source_twice_is_no_second_environment(parts: tuple[Evolution, 
     evolution, registry = parts
     engine = ScriptedEngine([fenced(NEW_ENVIRONMENT)] * 5)
     evolution.ask(0, engine)
-    first = evolution.conclude(2)
+    first = evolution.conclude(2, ENGINE)
     evolution.ask(2, engine)
-    second = evolution.conclude(4)
+    second = evolution.conclude(4, ENGINE)
     assert first is not None
     assert second is not None
     assert first.scored is not None
@@ -134,12 +142,12 @@ def test_a_round_under_way_is_taken_up_again_with_the_same_verdicts(
     evolution.ask(0, scripted())
     state = evolution.state
     sequence = registry.sequence
-    outcome = evolution.conclude(2)
+    outcome = evolution.conclude(2, ENGINE)
     registry.rewind(sequence)
     with Sandbox(SandboxConfig()) as sandbox:
-        resumed = Evolution(config, load_policy(tiny_policy_path).tokenizer, registry, sandbox)
+        resumed = Evolution(config, parts_of(registry, tiny_policy_path), sandbox)
         resumed.restore(state)
-        again = resumed.conclude(2)
+        again = resumed.conclude(2, ENGINE)
         resumed.close()
     assert outcome is not None
     assert again is not None
@@ -174,7 +182,7 @@ def test_a_fault_of_the_host_is_judged_again_and_never_kept_as_a_refusal(
     monkeypatch.setattr("evo_jax.evolve.Admission", OverloadedAdmission)
     monkeypatch.setattr(OverloadedAdmission, "faults", faults)
     evolution.ask(0, scripted())
-    outcome = evolution.conclude(2)
+    outcome = evolution.conclude(2, ENGINE)
     assert outcome is not None
     assert outcome.scored is not None
     made = sum(outcome.metrics.get(f"{kind}/undecided", 0) for kind in ("proposals", "composites"))

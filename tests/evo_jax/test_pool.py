@@ -1,16 +1,14 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from env_synth.config import SandboxConfig
-from env_synth.contract import AnswerType, EnvironmentInfo, Family, Proposal, Split
-from env_synth.registry import EnvironmentRecord, Registry, Status
+from env_synth.contract import Proposal, Split
+from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import Mismatch
 from evo_jax.config import Config, ConfigError
-from evo_jax.pool import EnvironmentPool, sampling_weights
+from evo_jax.pool import EnvironmentPool
 
 FAILING = '''
 class Failing:
@@ -33,32 +31,6 @@ class Failing:
     def verify(self, public, answer, reference):
         return 0.0
 '''
-
-
-def record(name: str, origin: str) -> EnvironmentRecord:
-    info = EnvironmentInfo("Name", Family.COMPUTE, AnswerType.INT, "one integer", 4)
-    return EnvironmentRecord(name, "", origin, (), "", Status.ACTIVE, 0, info, 0)
-
-
-def test_weights_by_hand() -> None:
-    active = [record("seed", "seed"), *(record(f"made{i}", "proposal") for i in range(9))]
-    assert sampling_weights(active, 0.0)["seed"] == pytest.approx(0.1)
-    weights = sampling_weights(active, 0.2)
-    assert weights["seed"] == pytest.approx(0.2)
-    assert weights["made3"] == pytest.approx(0.8 / 9)
-    assert sampling_weights(active[:1], 0.2) == {"seed": 1.0}
-    assert sampling_weights(active[1:3], 0.2) == {"made0": 0.5, "made1": 0.5}
-
-
-@given(st.integers(0, 12), st.integers(0, 60), st.floats(0, 1))
-def test_weights_sum_to_one_and_seeds_keep_their_floor(seeds: int, others: int, floor: float) -> None:
-    if not seeds + others:
-        return
-    active = [record(f"s{i}", "seed") for i in range(seeds)] + [record(f"o{i}", "composite") for i in range(others)]
-    weights = sampling_weights(active, floor)
-    assert sum(weights.values()) == pytest.approx(1.0)
-    if seeds:
-        assert sum(weights[f"s{i}"] for i in range(seeds)) >= floor - 1e-9
 
 
 @pytest.fixture
@@ -112,8 +84,8 @@ def test_failures_quarantine_and_age_retires_but_never_a_seed(config: Config, tm
         pool.add_seeds()
         old = registry.admit(Proposal(FAILING, "proposal"), step=0).environment_id
         failing, healthy = (r.environment_id for r in registry.environments(status="active")[:2])
-        pool.note_scores(failing, failed=2, total=100)
-        pool.note_scores(healthy, failed=1, total=100)
+        pool.note_scores(failing, failed=2, total=100, solved=40)
+        pool.note_scores(healthy, failed=1, total=100, solved=40)
         pool.rotate(config.evolve.max_age_steps)
         assert [r.environment_id for r in registry.environments(status="quarantined")] == [failing]
         assert [r.environment_id for r in registry.environments(status="retired")] == [old]

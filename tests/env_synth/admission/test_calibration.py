@@ -85,9 +85,9 @@ def test_replies_that_are_cut_off_are_refused(judge: Judge) -> None:
 
 def test_no_prompt_is_asked_twice_and_calls_are_batches(judge: Judge) -> None:
     class KeepingDouble(ScriptedDouble):
-        def replies(self, prompts, n, max_tokens, temperature, seed):  # type: ignore[no-untyped-def]
+        def replies(self, prompts, n, max_tokens, temperature, seed, stop=()):  # type: ignore[no-untyped-def]
             asked.extend(prompts)
-            return super().replies(prompts, n, max_tokens, temperature, seed)
+            return super().replies(prompts, n, max_tokens, temperature, seed, stop)
 
     asked: list[str] = []
     solver = KeepingDouble(solve=josephus, solve_rate=falling)

@@ -1,0 +1,102 @@
+"""The models that admission is lent: the policy under training as the solver, the policy of step 0 as the embedder.
+
+Both stand behind env_synth's protocols, so that no array crosses the seam. The solver samples with the run's own engine: what
+is calibrated is the policy that will be trained. The embedder never changes while the archive lives. Left out: what is
+asked, and what follows from it (`env_synth.admission`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float32, Int32
+
+from env_synth.solver.protocol import Reply, reply_seed
+from evo_jax.policy.attention import packed_attend
+from evo_jax.policy.loading import Policy
+from evo_jax.policy.tokenizer import Tokenizer
+from evo_jax.rollouts.protocol import RolloutEngine, RolloutRequest, SamplingParams
+
+EMBEDDED_TOKENS = 512  # of a text: what stands further on hardly moves a mean, and costs time
+LENGTH_BUCKETS = (64, 128, 256, EMBEDDED_TOKENS)
+
+
+class EngineSolver:
+    """A `Solver` over a rollout engine. Counts what it samples, for the run's metrics."""
+
+    def __init__(
+        self, engine: RolloutEngine, tokenizer: Tokenizer, *, max_prompt_tokens: int, top_k: int = 0, top_p: float = 1.0
+    ) -> None:
+        """A prompt of more than `max_prompt_tokens` gets replies that are empty and truncated: unanswered."""
+        self._engine, self._tokenizer = engine, tokenizer
+        self._max_prompt_tokens, self._top_k, self._top_p = max_prompt_tokens, top_k, top_p
+        self.sampled_tokens = 0
+        self.unanswered_prompts = 0
+
+    @property
+    def name(self) -> str:
+        """The policy with the version of its weights."""
+        return f"policy at step {self._engine.policy_version}"
+
+    def replies(
+        self, prompts: Sequence[str], n: int, max_tokens: int, temperature: float, seed: int, stop: Sequence[str] = ()
+    ) -> list[list[Reply]]:
+        """As `Solver.replies`: one group a prompt, all in one call of the engine."""
+        sampling = SamplingParams(max_tokens, temperature, self._top_k, self._top_p, tuple(stop))
+        chats = [self._tokenizer.chat_prompt([{"role": "user", "content": prompt}]) for prompt in prompts]
+        fitting = [place for place, chat in enumerate(chats) if len(chat.token_ids) <= self._max_prompt_tokens]
+        requests = [
+            RolloutRequest(f"model stage/{place}", chats[place].token_ids, n, reply_seed(prompts[place], seed, 0), sampling)
+            for place in fitting
+        ]
+        found = dict(zip(fitting, self._engine.generate(requests) if requests else [], strict=True))
+        self.unanswered_prompts += len(prompts) - len(fitting)
+        self.sampled_tokens += sum(len(completion.tokens) for group in found.values() for completion in group)
+        unanswered = [Reply("", truncated=True)] * n
+        return [
+            [Reply(completion.text, completion.finish_reason == "length") for completion in found[place]]
+            if place in found
+            else list(unanswered)
+            for place in range(len(prompts))
+        ]
+
+
+class PolicyEmbedder:
+    """An `Embedder`: mean-pooled final hidden states of a policy's weights as they were when this was made.
+
+    The weights are kept in host memory as bfloat16 and are on the device only while something is embedded.
+    """
+
+    def __init__(self, policy: Policy, name: str) -> None:
+        self.name = name
+        self._tokenizer = policy.tokenizer
+        graph, params = nnx.split(policy.decoder)
+        self._weights = jax.tree.map(lambda leaf: np.asarray(leaf.astype(jnp.bfloat16)), params)
+        self._pool = jax.jit(functools.partial(_mean_hidden, graph))
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """As `Embedder.embed`: one vector of the model's width a text, of its first tokens."""
+        weights = jax.tree.map(jnp.asarray, self._weights)
+        return [[float(value) for value in self._pool(weights, *self._row(text))] for text in texts]
+
+    def _row(self, text: str) -> tuple[Int32[np.ndarray, "1 L"], Int32[np.ndarray, ""]]:
+        tokens = (self._tokenizer.encode(text) or [self._tokenizer.pad_token_id])[:EMBEDDED_TOKENS]
+        length = next(bucket for bucket in LENGTH_BUCKETS if len(tokens) <= bucket)
+        row = np.full((1, length), self._tokenizer.pad_token_id, np.int32)
+        row[0, : len(tokens)] = tokens
+        return row, np.array(len(tokens), np.int32)
+
+
+def _mean_hidden(
+    graph: nnx.GraphDef, params: nnx.State, tokens: Int32[Array, "1 L"], length: Int32[Array, ""]
+) -> Float32[Array, " D"]:
+    decoder = nnx.merge(graph, params)
+    positions = jnp.arange(tokens.shape[1])[None]
+    real = (positions < length).astype(jnp.int32)
+    hidden = decoder(tokens, positions, packed_attend(real, jnp.zeros_like(real)))[0].astype(jnp.float32)
+    return jnp.sum(hidden * real[0, :, None], axis=0) / length
