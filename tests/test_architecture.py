@@ -46,7 +46,7 @@ LAYERS = {
         ("adapters",),
         ("admission", "scoring", "compose"),
         ("calibration", "novelty", "environment", "registry", "snapshots", "proposal"),
-        ("sandbox", "seeds", "instances", "answers", "prompts", "solver", "similar_sets"),
+        ("sandbox", "seeds", "heldout", "instances", "answers", "prompts", "solver", "similar_sets"),
         ("contract",),
         ("config", "printable"),
         ("errors",),
@@ -94,6 +94,16 @@ SEAMS = {
     "evaluate": None,
     "export": None,
 }
+# The held-out families measure what training on others is worth. What evaluates may import them besides the entries; what trains or
+# asks for proposals must not come by them, over however many imports.
+HELDOUT = "env_synth.heldout"
+HELDOUT_READERS = {"evo_jax": {"evaluation", "held_out"}, "env_synth": set()}
+NEVER_NEAR_HELDOUT = (
+    *("evo_jax/evolve.py", "evo_jax/pool.py", "evo_jax/data.py", "evo_jax/rewards.py", "evo_jax/config.py"),
+    *("env_synth/prompts.py", "env_synth/seeds", "env_synth/compose", "env_synth/admission", "env_synth/snapshots.py"),
+    "configs",
+)
+ENVIRONMENT_SOURCES = ("seeds", "heldout")  # folders of env_synth whose files are read as text, but for __init__
 FORBIDDEN_IN_ENV_SYNTH = {"jax", "jaxlib", "flax", "optax", "orbax", "evo_jax", "maxtext", "torch"}
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 80
@@ -103,7 +113,8 @@ BANNED_NAMES = {"utils", "common", "helpers", "misc"}
 
 
 def modules(package: str) -> list[Path]:
-    return sorted(path for path in (ROOT / package).rglob("*.py") if path.parent != ROOT / "env_synth" / "seeds")
+    folders = [ROOT / "env_synth" / name for name in ENVIRONMENT_SOURCES]
+    return sorted(path for path in (ROOT / package).rglob("*.py") if path.parent not in folders or path.stem == "__init__")
 
 
 def python_files() -> list[Path]:
@@ -164,6 +175,45 @@ def test_the_halves_touch_only_at_the_seams() -> None:
             if name.startswith("env_synth") and allowed is not None and name.split(".")[1] not in allowed
         ]
     assert not wrong, wrong
+
+
+def imported_files(path: Path) -> set[Path]:
+    """The files of this project that run when `path` is imported: what it names, and the packages around that."""
+    found = set()
+    for name in imported_names(path):
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            place = ROOT.joinpath(*parts[:length])
+            found |= {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
+    return found
+
+
+def test_held_out_families_are_imported_by_what_evaluates_alone() -> None:
+    wrong = []
+    for package in LAYERS:
+        readers = HELDOUT_READERS[package] | set(LAYERS[package][0]) | {"heldout"}
+        for path in modules(package):
+            if (
+                f"{HELDOUT}." in "".join(f"{name}." for name in imported_names(path))
+                and component(path, package) not in readers
+            ):
+                wrong.append(str(path.relative_to(ROOT)))
+    assert not wrong, f"{wrong} import {HELDOUT}: only evaluation and entries may (HELDOUT_READERS)"
+
+
+@pytest.mark.parametrize("start", NEVER_NEAR_HELDOUT)
+def test_nothing_that_trains_or_proposes_comes_by_the_held_out_families(start: str) -> None:
+    goal = ROOT.joinpath(*HELDOUT.split("."), "__init__.py")
+    assert goal.is_file()
+    assert (ROOT / start).exists(), f"{start} is gone: what took its place must not come by the held-out families either"
+    waiting = [ROOT / start] if start.endswith(".py") else sorted((ROOT / start).rglob("*.py"))
+    came = dict.fromkeys(waiting)
+    while waiting:
+        path = waiting.pop()
+        for file in imported_files(path) - came.keys():
+            came[file] = path
+            waiting.append(file)
+    assert goal not in came, f"{start} comes by {HELDOUT} over {came[goal]}"
 
 
 def test_env_synth_knows_no_accelerator_library() -> None:

@@ -14,12 +14,12 @@ from evo_jax.metrics import METRICS, metrics_table
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("evo_jax", "env_synth")
 DOCUMENTS = sorted(p for p in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "env_synth").rglob("*.md")))
-ENVIRONMENT_SOURCES = ROOT / "env_synth" / "seeds"
+ENVIRONMENT_SOURCES = (ROOT / "env_synth" / "seeds", ROOT / "env_synth" / "heldout")
 
 
 def code_files() -> list[Path]:
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
-    return sorted(path for path in files if path.parent != ENVIRONMENT_SOURCES)
+    return sorted(path for path in files if path.parent not in ENVIRONMENT_SOURCES)
 
 
 @cache

@@ -1,0 +1,52 @@
+"""Held-out environment: planted flips that sort a list."""
+
+import re
+
+# By level: numbers, flips.
+LEVELS = ((4, 1), (4, 2), (6, 3), (7, 5), (9, 7), (12, 10), (15, 13), (19, 16), (24, 21), (30, 26))
+
+
+class PrefixFlips:
+    """Sort a list by turning around its front: one flip of 4 numbers at level 0, 26 flips of 30 numbers at level 9."""
+
+    family = "certificate"
+    answer_type = "ints"
+    answer_format = "the sizes of the flips in order, separated by spaces"
+    max_level = 9
+
+    def generate(self, rng, level):
+        count, flips = LEVELS[level]
+        numbers = sorted(rng.sample(range(1, max(20, 4 * count)), count))
+        sizes = []
+        while len(sizes) < flips:
+            size = rng.randint(2, count)
+            if sizes[:1] != [size]:  # the same flip twice does nothing
+                sizes.insert(0, size)
+                numbers = numbers[:size][::-1] + numbers[size:]
+        return {"numbers": numbers, "flips": flips}, {"sizes": sizes}
+
+    def render(self, public):
+        shown = " ".join(str(number) for number in public["numbers"])
+        if public["flips"] == 1:
+            return (
+                f"Numbers: {shown}\nTurn around the order of the first k numbers, so that all stand in rising order.\n"
+                "What is k?"
+            )
+        return (
+            f"Numbers: {shown}\nA flip of size k turns around the order of the first k of them. Bring all into rising order with "
+            f"at most {public['flips']} flips of sizes 2 to {len(public['numbers'])}.\nWhich sizes do the flips have, in order?"
+        )
+
+    def reference(self, public, private):
+        return " ".join(str(size) for size in private["sizes"])
+
+    def verify(self, public, answer, reference):
+        parts = re.split(r"[\s,]+", answer.strip(" []()"))
+        numbers = public["numbers"]
+        if len(parts) > public["flips"] or not all(re.fullmatch(r"[0-9]{1,3}", part) for part in parts):
+            return 0.0
+        for size in map(int, parts):
+            if not 2 <= size <= len(numbers):
+                return 0.0
+            numbers = numbers[:size][::-1] + numbers[size:]
+        return 1.0 if numbers == sorted(numbers) else 0.0
