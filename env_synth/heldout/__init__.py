@@ -12,16 +12,16 @@ from env_synth.errors import EnvSynthError
 
 HELDOUT_SHA256: dict[str, str] = {
     "max_flow": "a0d413701667f4c8eb14a5241581e4207d357fb313cedc6d33bc83fd0984d2d7",
-    "spanning_trees": "6f019a5f2bebd9feabb07c4168dd4279ce96b58e33404b5c20bef7b30de82aa1",
-    "convex_layers": "dfb4d123c1c6db60c983bfb24a18e035f36cab834b8238a3b09234d036e75a06",
+    "spanning_trees": "740762002018ad1112e7760403244b148e5204a5b9f1b821480859a0fae2b33f",
+    "convex_layers": "d5253de14f46c822f070bc671ca1067f87db16cfc720e410e4094dd0667260fc",
     "wheel_odds": "81cf74b0d2267b5dbb709847819b0f974a52ca473e533196a8d0e7ce94e58786",
-    "losing_piles": "f70bf109c5372b30d799e3a5cd8ccd79a464a8216e1b7fc0aa45608cb59911a7",
-    "stable_matching": "ac01841243750774a1eaaa51d8666a6b9696627b27f1a3308bd7e02ecfc1b65f",
+    "losing_piles": "43ba1cff0d431d861f134292dd52f1e4da5a89b8cb9fab328cb1b71c0ecacee7",
+    "stable_matching": "5a5fe8176ef4fbf2ddb7030f8fcf4c6f22ceb542f0041b6e447f489380ac9144",
     "first_word": "14b56390c4c1c31760d473127ad51fd272ee54edc4f9dceb3a585b4bba863170",
-    "ruler_marks": "026d1c345ac6475f03a02bbd92100f3f61021f3b4205053518bf669b30e8eac8",
+    "ruler_marks": "358a2f9acc7808142604898f8264fa7fefe5890dbdcb0ce348ac9d0f4392f527",
     "word_pieces": "82631b159b031637f5450d34c4caeced4553f2b5060e7a496f3e378372aeac98",
-    "prefix_flips": "84044ea2665783f1392d5fca73becb22ea217d948603072004a9a51b43b39110",
-    "addition_chain": "16743ff6d9506422be5dd702d96ef80d14e0e568109f15ff732952d433250019",
+    "prefix_flips": "fba00228d3942959809432ff3a95b802a0843db0373850ccdbed63cc88fc7955",
+    "addition_chain": "eba98b9086f248dadd85bcf2183fff69b02a6decb958d4054673dc3f7e03481e",
     "relabelled_graph": "a09dc88aa2863303982caa42e2ec0b97bc47d7756e13d85d6338fe5860a22894",
 }
 

@@ -13,7 +13,7 @@ def usual_length(factor):
 class AdditionChain:
     """Reach a number by few sums of earlier numbers: two sums at level 0, 58 sums at level 9.
 
-    From level 3 up doubling and adding the start takes more sums than are allowed.
+    From level 3 up there is one number to start with, and doubling and adding it takes more sums than are allowed.
     """
 
     family = "certificate"
@@ -23,26 +23,25 @@ class AdditionChain:
 
     def generate(self, rng, level):
         count = SUMS[level]
-        start = rng.randint(2, 30 if level < 2 else 299)
+        start = rng.sample(range(2, 10 if level == 0 else 30), 2) if level < 2 else [rng.randint(2, 299)]
         while True:
-            factors = [1]
+            known = list(start)
             for _ in range(count):
-                earlier = factors[-1] if rng.random() < 0.65 else rng.choice(factors)
-                factors.append(factors[-1] + earlier)
-            if level < 3 or usual_length(factors[-1]) > count:
-                chain = [start * factor for factor in factors[1:]]
-                return {"start": start, "target": chain[-1], "sums": count}, {"chain": chain}
+                known.append(known[-1] + (known[-1] if rng.random() < 0.65 else rng.choice(known)))
+            if level < 3 or usual_length(known[-1] // start[0]) > count:
+                return {"start": start, "target": known[-1], "sums": count}, {"chain": known[len(start) :]}
 
     def render(self, public):
-        start, target, count = public["start"], public["target"], public["sums"]
+        start = " and ".join(str(number) for number in public["start"])
+        target, count = public["target"], public["sums"]
         if count == 2:
             return (
                 f"Start with {start}. Add two numbers that you have, or one of them twice, and you have their sum too.\n"
                 f"Reach {target} with two sums. Which two?"
             )
         return (
-            f"You have the number {start}. In each step you add two numbers that you have, or one of them twice, and have "
-            f"their sum as well.\nWhich sums lead to {target} in at most {count} steps? The last sum is {target}."
+            f"Start with {start}. In each step add two numbers you have, or one of them twice, and you have their sum too.\n"
+            f"Which sums lead to {target} in at most {count} steps? The last sum is {target}."
         )
 
     def reference(self, public, private):
@@ -52,7 +51,7 @@ class AdditionChain:
         parts = re.split(r"[\s,]+", answer.strip(" []()"))
         if len(parts) > public["sums"] or not all(re.fullmatch(r"[0-9]{1,40}", part) for part in parts):
             return 0.0
-        known = [public["start"]]
+        known = list(public["start"])
         for total in map(int, parts):
             if not any(total - number in known for number in known):
                 return 0.0

@@ -29,7 +29,7 @@ def lost_sizes(takes, divisor, low, high):
 
 
 class LosingPiles:
-    """From which numbers of stones the player to move loses: taking 1 to 4 at level 0, about 3000 stones at level 9."""
+    """From which numbers of stones the player to move loses: taking up to 5 at level 0, thousands of stones at level 9."""
 
     family = "compute"
     answer_type = "ints"
@@ -39,7 +39,7 @@ class LosingPiles:
     def generate(self, rng, level):
         number, largest, low, width, divides = LEVELS[level]
         if level == 0:
-            most, low = rng.randint(2, 4), rng.randint(2, 40)
+            most, low = rng.randint(2, 5), rng.randint(2, 60)
             return {"takes": list(range(1, most + 1)), "divisor": 0, "low": low, "high": low + most}, {}
         while True:
             takes = sorted(rng.sample(range(1, largest + 1), number))
@@ -53,7 +53,7 @@ class LosingPiles:
         *others, largest = (str(take) for take in public["takes"])
         takes = f"{', '.join(others)} or {largest}"
         low, high, divisor = public["low"], public["high"], public["divisor"]
-        if high - low < 5:
+        if high - low < 6:
             sizes = ", ".join(str(size) for size in range(low, high))
             return (
                 f"Two players take stones in turn, {takes} each time. Whoever takes the last stone wins.\n"
@@ -61,7 +61,7 @@ class LosingPiles:
             )
         rule = f" If their number is divisible by {divisor}, a move may instead divide it by {divisor}." if divisor else ""
         return (
-            f"Two players move in turn on a pile of stones. A move takes {takes} stones away.{rule} Whoever cannot move loses.\n"
+            f"Two players move in turn on a pile of stones. A move takes {takes} stones away.{rule} Who cannot move loses.\n"
             f"Both play as well as possible. With which numbers of stones from {low} to {high} does the player to move lose?"
         )
 

@@ -33,8 +33,9 @@ class PrefixFlips:
                 "What is k?"
             )
         return (
-            f"Numbers: {shown}\nA flip of size k turns around the order of the first k of them. Bring all into rising order with "
-            f"at most {public['flips']} flips of sizes 2 to {len(public['numbers'])}.\nWhich sizes do the flips have, in order?"
+            f"Numbers: {shown}\nA flip of size k turns around the order of the first k of them. Bring all into rising order "
+            f"with at most {public['flips']} flips of sizes 2 to {len(public['numbers'])}.\n"
+            "Which sizes do the flips have, in order?"
         )
 
     def reference(self, public, private):

@@ -4,9 +4,9 @@ import re
 
 # By level: computers, pairs joined besides a chain through all, most cables of a pair, largest modulus (0: none).
 LEVELS = (
-    (3, 0, 12, 0),
+    (3, 0, 16, 0),
     (3, 1, 9, 0),
-    (4, 1, 3, 0),
+    (4, 1, 5, 0),
     (5, 2, 3, 499),
     (7, 4, 4, 999),
     (9, 7, 4, 999),
@@ -54,19 +54,23 @@ class SpanningTrees:
             pairs.add(tuple(sorted(rng.sample(order, 2))))
         cables = [[first, second, rng.randint(2 if level < 2 else 1, most)] for first, second in sorted(pairs)]
         modulus = rng.randint(largest // 2, largest) if largest else 0
-        return {"computers": count, "cables": cables, "modulus": modulus}, {}
+        names = rng.sample("ABCDEFGHJKLMNPQRSTUVWXYZ", 3) if level < 2 else []
+        return {"computers": count, "cables": cables, "modulus": modulus, "names": names}, {}
 
     def render(self, public):
         count, cables, modulus = public["computers"], public["cables"], public["modulus"]
-        if count == 3 and len(cables) == 2:
-            return (
-                f"There are {cables[0][2]} cables from A to B and {cables[1][2]} cables from B to C. "
-                "Keep one cable of each kind.\nHow many choices are there?"
-            )
         if count == 3:
+            first, second, third = public["names"]
+            numbers = [number for _, _, number in cables]
+            if len(numbers) == 2:
+                return (
+                    f"There are {numbers[0]} cables from {first} to {second} and {numbers[1]} cables from {second} to {third}. "
+                    "Keep one cable of each kind.\nHow many choices are there?"
+                )
             return (
-                f"There are {cables[0][2]} cables from A to B, {cables[1][2]} from A to C and {cables[2][2]} from B to C. "
-                "Keep two cables so that A, B and C stay linked.\nHow many choices are there?"
+                f"There are {numbers[0]} cables from {first} to {second}, {numbers[1]} from {first} to {third} and {numbers[2]} "
+                f"from {second} to {third}. Keep two cables so that {first}, {second} and {third} stay linked.\n"
+                "How many choices are there?"
             )
         shown = ", ".join(f"{first}-{second}: {number}" for first, second, number in cables)
         text = (

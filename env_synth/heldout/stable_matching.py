@@ -40,7 +40,7 @@ class StableMatching:
 
     def generate(self, rng, level):
         count = COUNTS[level]
-        jobs = rng.sample(range(1, max(10, 2 * count)), count)
+        jobs = rng.sample(range(1, max(20, 2 * count)), count)
         if level == 0:  # both want the same job; the other one need not choose
             picks = [rng.sample((0, 1), 2) if job == jobs[0] else [] for job in sorted(jobs)]
             return {"wishes": [jobs, jobs], "picks": picks}, {}
@@ -64,8 +64,8 @@ class StableMatching:
         liked = "\n".join(f"{job}: {' '.join(LETTERS[worker] for worker in row)}" for job, row in zip(jobs, picks, strict=True))
         return (
             f"Jobs each worker wants, best first:\n{wanted}\nWorkers each job wants, best first:\n{liked}\n"
-            "Workers ask for jobs in the order of their lists. A job keeps the best on its list of those who asked so far. Who is "
-            "not kept asks for the next job, until all have one. It does not matter who asks first.\n"
+            "Workers ask for jobs in the order of their lists. A job keeps the best on its list of those who asked so far. Who "
+            "is not kept asks for the next job, until all have one. It does not matter who asks first.\n"
             f"Which jobs do A to {LETTERS[len(jobs) - 1]} get, in this order?"
         )
 
