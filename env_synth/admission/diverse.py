@@ -26,7 +26,6 @@ SWAP_PAIRS = 8
 SWAPS_A_PAIR = 12
 HIDDEN_LEAVES_TO_REFUSE = 3
 KEY_INSTANCES = 3
-UPPER_LEVELS_CPU_SHARE = 0.1  # of a candidate's CPU seconds
 TOP_INSTANCES = 3  # a long instance may be cut short where a small one is shown whole; three, because a leaf needs three
 
 
@@ -88,17 +87,15 @@ def _check_ambiguous(candidate: Candidate, drawn: Sequence[Drawn]) -> None:
 
 
 def _check_upper_levels(candidate: Candidate, context: Context) -> None:
-    """Draws instances of the levels that nothing else draws often, as many as a share of the CPU allows.
+    """Draws instances of the levels that nothing else draws often: as many on every machine.
 
-    A crash that one seed in ten meets, or a prompt with two answers, may wait at any of them.
+    A crash that one seed in ten meets, or a prompt with two answers, may wait at any of them. What they cost counts against
+    the candidate's CPU seconds as every call does, so that a source past those is refused as too slow, not looked at less.
     """
-    drawn: list[Drawn] = []
-    limit = candidate.cpu_s + UPPER_LEVELS_CPU_SHARE * context.config.candidate_cpu_s
     counted = check_levels(candidate.info.max_level)
     levels = [level for level in sampled_levels(candidate.info.max_level) if level not in counted]
-    for seed in range(context.config.upper_level_instances):
-        drawn += [candidate.draw(context, seed, level) for level in levels if candidate.cpu_s <= limit]
-    _check_ambiguous(candidate, drawn)
+    seeds = range(context.config.upper_level_instances)
+    _check_ambiguous(candidate, [candidate.draw(context, seed, level) for seed in seeds for level in levels])
 
 
 # --- hidden input ----------------------------------------------------------------------------------------------------

@@ -112,6 +112,19 @@ def test_a_source_past_its_cpu_budget_is_refused(read: Read, context: Context) -
     assert (result.stage, result.reason) == ("S1", "over_cpu_budget")
 
 
+def test_how_much_is_drawn_does_not_depend_on_cpu_seconds(read: Read, context: Context) -> None:
+    """A crash at the fourteenth seed of a level whose instances are dear is found whatever the budget, with one evidence."""
+    begin = "def generate(self, rng, level):\n"
+    dear = "        if level > 4 and sum(range(1000000)):\n            _ = 1 // rng.randrange(59)\n"
+    source = read("clean/josephus").replace(begin, begin + dear)
+    budgets = (AdmissionConfig(), AdmissionConfig(candidate_cpu_s=80.0))
+    first, second = [judge(Proposal(source, "file"), replace(context, config=config)) for config in budgets]
+    assert first == second
+    found = first.stages[-1]
+    assert (found.stage, found.reason) == ("S3", "generate_exception")
+    assert (found.evidence["seed"], found.evidence["level"]) == (13, 5)
+
+
 def test_loading_that_fails_is_s1s(read: Read, report_on: ReportOn) -> None:
     report = report_on(read("clean/josephus") + "\nx = 1 // 0\n")
     assert (report.refused_at, report.reason) == ("S1", "load_exception")
