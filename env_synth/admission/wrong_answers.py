@@ -18,6 +18,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _BETWEEN = re.compile(r"(?<=[0-9])(?:\s*(?:->|=>|\u2192|\|)\s*|-)(?=[0-9])")  # 1-2-3 and 1 -> 2 part numbers too
 _DECORATION = "<>|/\\&=~_#"  # parts or adorns where an answer does not itself use it
+_PADDING = re.compile(r"(?<![\w.])(?<![0-9],)(?P<sign>[+-]?)0+(?=[0-9])")  # before a number that stands alone: 07, not x07, 1.07
+_PLUS = re.compile(r"(?<![\w.+-])\+(?=[0-9])")
 _PARTS = re.compile(r"[+-]?[0-9]+|[A-Za-z]+|[^\sA-Za-z0-9]")
 JUNK = (
     *("asdf", "I don't know", "???", "None", "null", "N/A", "[]", "{}", "()", "''", "\\", "answer", "<answer>"),
@@ -27,10 +29,15 @@ JUNK = (
 CONSTANTS = ("0", "1", "-1", "2", "3", "10", "100", "yes", "no", "YES", "A", "a", "true", "false", "0 1", "1 2 3", "0 0")
 WRONG_TYPES = ("[1]", "[[0]]", '{"answer": 1}', "1.5", "0.5", "1+1", "lambda: 0", "one", "12 apples", "0b1", "1j", "'0'")
 _ALPHABET = "0123456789 ,.-+eE[](){}'\"\\/\n\t\0abcxyzABC\u00e9\u0661\uff11\u2212\u200b\u202e\U0001f600\ufffd%_=<>"
+_INSERTED = _ALPHABET.replace("_", "")  # Python's int() reads 1_2 as 12: no damage, and no value of its own either
 
 
 def same_value(answer: str, reference: str, answer_type: AnswerType) -> bool:
-    """True if `answer` is the reference in another spelling: spacing, commas, brackets, case, zeros, full-width digits."""
+    """True if `answer` is the reference in another spelling: spacing, commas, brackets, case, zeros, full-width digits.
+
+    An underscore groups the digits of a single integer, as a comma does. Among several it is neither a part of a number nor
+    what parts two, as where answers are looked for in a reply (`env_synth.answers`).
+    """
     left, right = _folded(answer), _folded(reference)
     if answer_type in (AnswerType.INT, AnswerType.INTS):
         joined = answer_type is AnswerType.INT
@@ -62,10 +69,15 @@ def _spelled(number: str) -> str:
 
 
 def _plain(text: str, reference: str) -> str:
-    """A text without spaces, brackets and quotes, and without signs that part or decorate and mean nothing here.
+    """A text without spaces, brackets, quotes, zeros and pluses before numbers, and signs that part or decorate.
 
-    A sign that the reference uses itself means something: "a > b" and "a < b" differ, "a b" and "a > b" do not.
+    What the reference uses itself means something: "a > b" and "a < b" differ, "a b" and "a > b" do not; "07 May" is the
+    7th where no number of the reference is padded, and "007" is not "7" where it names an agent.
     """
+    if not _PADDING.search(reference):
+        text = _PADDING.sub(r"\g<sign>", text)
+    if "+" not in reference:
+        text = _PLUS.sub("", text)
     idle = "".join(sign for sign in _DECORATION if sign not in reference)
     return re.sub(rf"[\s\"'`.,;:()\[\]{{}}*{re.escape(idle)}]+", "", text)
 
@@ -178,7 +190,7 @@ def fuzz_texts(rng: random.Random, count: int, reference: str) -> list[str]:
             )
         elif kind == 2:
             at = rng.randrange(len(reference) + 1)
-            found.append(reference[:at] + rng.choice(_ALPHABET) + reference[at:])
+            found.append(reference[:at] + rng.choice(_INSERTED) + reference[at:])
         elif kind == 3:
             found.append(rng.choice(("9", "1 ", "[", "(", "-", "a", "1,", "\n", "0.", "\\")) * rng.choice((50, 3000, 9990)))
         else:
