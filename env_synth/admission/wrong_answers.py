@@ -18,7 +18,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _BETWEEN = re.compile(r"(?<=[0-9])(?:\s*(?:->|=>|\u2192|\|)\s*|-)(?=[0-9])")  # 1-2-3 and 1 -> 2 part numbers too
 _DECORATION = "<>|/\\&=~_#"  # parts or adorns where an answer does not itself use it
-_PADDING = re.compile(r"(?<![\w.])(?<![0-9],)(?P<sign>[+-]?)0+(?=[0-9])")  # before a number that stands alone: 07, not x07, 1.07
+_PADDING = re.compile(r"(?<![\w.])(?<![0-9],)(?P<sign>[+-]?)0+(?=[0-9])")  # of a number that stands alone, not of x07
 _PLUS = re.compile(r"(?<![\w.+-])\+(?=[0-9])")
 _PARTS = re.compile(r"[+-]?[0-9]+|[A-Za-z]+|[^\sA-Za-z0-9]")
 JUNK = (
