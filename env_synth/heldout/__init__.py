@@ -12,7 +12,7 @@ from env_synth.errors import EnvSynthError
 
 HELDOUT_SHA256: dict[str, str] = {
     "max_flow": "a0d413701667f4c8eb14a5241581e4207d357fb313cedc6d33bc83fd0984d2d7",
-    "spanning_trees": "740762002018ad1112e7760403244b148e5204a5b9f1b821480859a0fae2b33f",
+    "spanning_trees": "3c4836497b525994f0cf38162ef169504d1e63e3b2191a1a5700ae8bdb6c9155",
     "convex_layers": "d5253de14f46c822f070bc671ca1067f87db16cfc720e410e4094dd0667260fc",
     "wheel_odds": "81cf74b0d2267b5dbb709847819b0f974a52ca473e533196a8d0e7ce94e58786",
     "losing_piles": "43ba1cff0d431d861f134292dd52f1e4da5a89b8cb9fab328cb1b71c0ecacee7",
@@ -20,7 +20,7 @@ HELDOUT_SHA256: dict[str, str] = {
     "first_word": "14b56390c4c1c31760d473127ad51fd272ee54edc4f9dceb3a585b4bba863170",
     "ruler_marks": "358a2f9acc7808142604898f8264fa7fefe5890dbdcb0ce348ac9d0f4392f527",
     "word_pieces": "82631b159b031637f5450d34c4caeced4553f2b5060e7a496f3e378372aeac98",
-    "prefix_flips": "fba00228d3942959809432ff3a95b802a0843db0373850ccdbed63cc88fc7955",
+    "prefix_flips": "f28abcfb617ab2421121f0974213254629709503ffd3968bd1bb46a794ded6de",
     "addition_chain": "eba98b9086f248dadd85bcf2183fff69b02a6decb958d4054673dc3f7e03481e",
     "relabelled_graph": "a09dc88aa2863303982caa42e2ec0b97bc47d7756e13d85d6338fe5860a22894",
 }

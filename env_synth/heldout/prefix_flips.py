@@ -1,13 +1,24 @@
 """Held-out environment: planted flips that sort a list."""
 
+import itertools
 import re
 
 # By level: numbers, flips.
 LEVELS = ((4, 1), (4, 2), (6, 3), (7, 5), (9, 7), (12, 10), (15, 13), (19, 16), (24, 21), (30, 26))
 
 
+def breaks(numbers):
+    """Neighbours that are not neighbours in the sorted list; a flip mends one at most, so at least as many are needed."""
+    rank = {number: place for place, number in enumerate(sorted(numbers))}
+    places = [rank[number] for number in numbers] + [len(numbers)]
+    return sum(abs(first - second) > 1 for first, second in itertools.pairwise(places))
+
+
 class PrefixFlips:
-    """Sort a list by turning around its front: one flip of 4 numbers at level 0, 26 flips of 30 numbers at level 9."""
+    """Sort a list by turning around its front: one flip of 4 numbers at level 0, 26 flips of 30 numbers at level 9.
+
+    At least three quarters of the flips are needed; from level 4 up sorting number by number mostly takes too many.
+    """
 
     family = "certificate"
     answer_type = "ints"
@@ -16,14 +27,14 @@ class PrefixFlips:
 
     def generate(self, rng, level):
         count, flips = LEVELS[level]
-        numbers = sorted(rng.sample(range(1, max(20, 4 * count)), count))
-        sizes = []
-        while len(sizes) < flips:
-            size = rng.randint(2, count)
-            if sizes[:1] != [size]:  # the same flip twice does nothing
-                sizes.insert(0, size)
-                numbers = numbers[:size][::-1] + numbers[size:]
-        return {"numbers": numbers, "flips": flips}, {"sizes": sizes}
+        ordered = sorted(rng.sample(range(1, max(20, 4 * count)), count))
+        while True:
+            numbers, sizes = ordered, []
+            for _ in range(flips):
+                sizes.insert(0, rng.randint(2, count))
+                numbers = numbers[: sizes[0]][::-1] + numbers[sizes[0] :]
+            if breaks(numbers) >= max(1, flips - flips // 4):
+                return {"numbers": numbers, "flips": flips}, {"sizes": sizes}
 
     def render(self, public):
         shown = " ".join(str(number) for number in public["numbers"])

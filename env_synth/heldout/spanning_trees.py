@@ -68,8 +68,8 @@ class SpanningTrees:
                     "Keep one cable of each kind.\nHow many choices are there?"
                 )
             return (
-                f"There are {numbers[0]} cables from {first} to {second}, {numbers[1]} from {first} to {third} and {numbers[2]} "
-                f"from {second} to {third}. Keep two cables so that {first}, {second} and {third} stay linked.\n"
+                f"There are {numbers[0]} cables from {first} to {second}, {numbers[1]} from {first} to {third} and "
+                f"{numbers[2]} from {second} to {third}. Keep two cables so that {first}, {second} and {third} stay linked.\n"
                 "How many choices are there?"
             )
         shown = ", ".join(f"{first}-{second}: {number}" for first, second, number in cables)
