@@ -11,18 +11,18 @@ from pathlib import Path
 from env_synth.errors import EnvSynthError
 
 HELDOUT_SHA256: dict[str, str] = {
-    "max_flow": "a0d413701667f4c8eb14a5241581e4207d357fb313cedc6d33bc83fd0984d2d7",
-    "spanning_trees": "3c4836497b525994f0cf38162ef169504d1e63e3b2191a1a5700ae8bdb6c9155",
+    "max_flow": "11023dab2a0b77389e347b2cfc438d6123793ea119c2542bf2e2dd880da8eeea",
+    "spanning_trees": "b027ad1bb75673f79c609f7843ebeaa09439beb95e9bf36b1b6d07e3062b7db3",
     "convex_layers": "d5253de14f46c822f070bc671ca1067f87db16cfc720e410e4094dd0667260fc",
     "wheel_odds": "81cf74b0d2267b5dbb709847819b0f974a52ca473e533196a8d0e7ce94e58786",
-    "losing_piles": "43ba1cff0d431d861f134292dd52f1e4da5a89b8cb9fab328cb1b71c0ecacee7",
+    "losing_piles": "42648b67441adfbeddb95d7e51d93c6bf2f78874252f20e2599bd7436bf2b3ce",
     "stable_matching": "5a5fe8176ef4fbf2ddb7030f8fcf4c6f22ceb542f0041b6e447f489380ac9144",
     "first_word": "14b56390c4c1c31760d473127ad51fd272ee54edc4f9dceb3a585b4bba863170",
-    "ruler_marks": "358a2f9acc7808142604898f8264fa7fefe5890dbdcb0ce348ac9d0f4392f527",
+    "ruler_marks": "e9114095b402fd7fe68288653c879e39789eb6f9a8d3ac6c4b6e1f831fb14824",
     "word_pieces": "82631b159b031637f5450d34c4caeced4553f2b5060e7a496f3e378372aeac98",
     "prefix_flips": "f28abcfb617ab2421121f0974213254629709503ffd3968bd1bb46a794ded6de",
-    "addition_chain": "eba98b9086f248dadd85bcf2183fff69b02a6decb958d4054673dc3f7e03481e",
-    "relabelled_graph": "a09dc88aa2863303982caa42e2ec0b97bc47d7756e13d85d6338fe5860a22894",
+    "addition_chain": "a3e8eba09164bd88da70de5d11335ec8147a0fd29800bec080dee487b0e74f7c",
+    "relabelled_graph": "e10b1eace706d7bf6ed4fbd3087490da2425b9d96f1eab3ce23aeb555f666284",
 }
 
 

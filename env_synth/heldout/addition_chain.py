@@ -37,7 +37,7 @@ class AdditionChain:
         if count == 2:
             return (
                 f"Start with {start}. Add two numbers that you have, or one of them twice, and you have their sum too.\n"
-                f"Reach {target} with two sums. Which two?"
+                f"Reach {target} with at most two sums. Which sums?"
             )
         return (
             f"Start with {start}. In each step add two numbers you have, or one of them twice, and you have their sum too.\n"

@@ -57,12 +57,13 @@ class LosingPiles:
             sizes = ", ".join(str(size) for size in range(low, high))
             return (
                 f"Two players take stones in turn, {takes} each time. Whoever takes the last stone wins.\n"
-                f"There are {sizes} or {high} stones. With which of these numbers does the player to move lose?"
+                f"There are {sizes} or {high} stones. Both play well. With which of these numbers does the player to move lose?"
             )
         rule = f" If their number is divisible by {divisor}, a move may instead divide it by {divisor}." if divisor else ""
         return (
             f"Two players move in turn on a pile of stones. A move takes {takes} stones away.{rule} Who cannot move loses.\n"
-            f"Both play as well as possible. With which numbers of stones from {low} to {high} does the player to move lose?"
+            f"Both play as well as possible. With which numbers of stones from {low} to {high} does the player to move lose?\n"
+            "List them in rising order."
         )
 
     def reference(self, public, private):

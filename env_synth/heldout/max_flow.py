@@ -79,7 +79,7 @@ class MaxFlow:
             (_, over, first), (_, _, second) = public["pipes"]
             return (
                 f"Water flows from {start} to {over} through a pipe that carries {first} litres a minute, then from {over} to "
-                f"{goal} through a pipe that carries {second}.\nHow many litres a minute can reach {goal}?"
+                f"{goal} through a pipe that carries {second}.\nHow many litres a minute can reach {goal} at most?"
             )
         pipes = ", ".join(f"{source}->{target} {most}" for source, target, most in public["pipes"])
         return (

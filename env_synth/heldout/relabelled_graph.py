@@ -41,7 +41,7 @@ class RelabelledGraph:
         return (
             f"Roads on the first map: {first}\nRoads on the second map: {second}\n"
             "Both maps show the same roads, with other numbers for the towns.\n"
-            f"Which numbers can towns {towns} have on the second map?"
+            f"Which numbers can towns {towns} have on the second map, in this order?"
         )
 
     def reference(self, public, private):

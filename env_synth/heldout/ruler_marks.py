@@ -30,11 +30,11 @@ class RulerMarks:
         if count == 3:
             return (
                 f"A ruler has 3 marks. The distances between them are {shown[0]}, {shown[1]} and {shown[2]}. "
-                "The first mark is at 0.\nWhere are the marks?"
+                "The first mark is at 0.\nWhere are the marks, from 0 upwards?"
             )
         return (
             f"A ruler has {count} marks, the first at 0. The distances of all pairs of marks, each as often as it occurs:\n"
-            f"{' '.join(shown)}\nWhere are the marks?"
+            f"{' '.join(shown)}\nWhere are the marks, from 0 upwards?"
         )
 
     def reference(self, public, private):

@@ -64,11 +64,11 @@ class SpanningTrees:
             numbers = [number for _, _, number in cables]
             if len(numbers) == 2:
                 return (
-                    f"There are {numbers[0]} cables from {first} to {second} and {numbers[1]} cables from {second} to {third}. "
-                    "Keep one cable of each kind.\nHow many choices are there?"
+                    f"There are {numbers[0]} different cables from {first} to {second} and {numbers[1]} from {second} to "
+                    f"{third}. Keep one cable of each kind.\nHow many choices are there?"
                 )
             return (
-                f"There are {numbers[0]} cables from {first} to {second}, {numbers[1]} from {first} to {third} and "
+                f"There are {numbers[0]} different cables from {first} to {second}, {numbers[1]} from {first} to {third} and "
                 f"{numbers[2]} from {second} to {third}. Keep two cables so that {first}, {second} and {third} stay linked.\n"
                 "How many choices are there?"
             )

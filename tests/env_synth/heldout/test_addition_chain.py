@@ -5,7 +5,7 @@ from itertools import product
 
 def read(prompt):
     start = [int(number) for number in re.search(r"Start with ([\d and]+)\.", prompt)[1].split(" and ")]
-    target, count = re.search(r"(?:Reach|lead to) (\d+) (?:with|in at most) (\w+)", prompt).groups()
+    target, count = re.search(r"(?:Reach|lead to) (\d+) (?:with|in) at most (\w+)", prompt).groups()
     return start, int(target), 2 if count == "two" else int(count)
 
 

@@ -15,7 +15,7 @@ def choices(count, cables):
 
 
 def read(prompt):
-    named = re.findall(r"(\d+) (?:cables )?from (\w) to (\w)", prompt)
+    named = re.findall(r"(\d+) (?:different cables )?from (\w) to (\w)", prompt)
     if named:
         return 3, [(first, second, int(number)) for number, first, second in named], None
     cables = [(first, second, int(number)) for first, second, number in re.findall(r"(\d+)-(\d+): (\d+)", prompt)]
