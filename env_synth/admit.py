@@ -3,7 +3,8 @@
 Judges environment sources, each file by itself; copies and likeness are looked for only against a registry that was named. Exit
 status 0: none was refused, 1: any was refused, 2: misuse, or the model cannot be reached. Without a solver a verdict is
 `admitted_mechanically`, never `admitted`. With --reports every finished report is on disk before the next one begins, and a
-rerun takes up there. Nothing is written to the registry. Left out: writing environments, and training on them.
+rerun takes up there; reports of other settings or of another version of this code are ignored, and stderr says how many.
+Nothing is written to the registry. Left out: writing environments, and training on them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from env_synth.contract import MAX_SOURCE_BYTES, ArchivedSource, Proposal
 from env_synth.errors import EnvSynthError
 from env_synth.printable import printable
 from env_synth.registry import Registry
-from env_synth.report_file import ReportFile
+from env_synth.report_file import ReportFile, code_digest
 from env_synth.report_page import page_of
 from env_synth.sandbox.host import Sandbox
 from env_synth.solver.http import KEY_VARIABLE, HttpSolver
@@ -102,7 +103,10 @@ class Judging:
 
 
 def judge_files(files: Sequence[Path], judging: Judging) -> list[AdmissionReport]:
-    """One report a file, in order. Raises EnvSynthError where a file, the registry, the sandbox or the model cannot be used."""
+    """One report a file, in order; earlier reports that do not count are named on stderr.
+
+    Raises EnvSynthError where a file, the registry, the sandbox or the model cannot be used.
+    """
     config = EnvSynthConfig(sandbox=SandboxConfig(workers=judging.workers))
     config.validate()
     proposals = [Proposal(_read(file), origin="file", operator=file.name) for file in files]
@@ -117,6 +121,8 @@ def judge_files(files: Sequence[Path], judging: Judging) -> list[AdmissionReport
             kept_reports = stack.enter_context(ReportFile(Path(judging.reports), _settings(judging, config, archive)))
             earlier = [kept_reports.find(str(file), item.environment_id) for file, item in zip(files, proposals, strict=True)]
             found = {place: report for place, report in enumerate(earlier) if report is not None}
+            if kept_reports.ignored:
+                print(f"admit: {_ignored(judging.reports, kept_reports.ignored)}", file=sys.stderr)
         waiting = [place for place in range(len(proposals)) if place not in found]
         if waiting:
             sandbox = stack.enter_context(Sandbox(config.sandbox))
@@ -173,9 +179,10 @@ def _lent(options: argparse.Namespace) -> Lent | None:
 
 
 def _settings(judging: Judging, config: EnvSynthConfig, archive: Sequence[ArchivedSource]) -> dict[str, Any]:
-    """All that decides verdicts beside the sources; reports under other settings are not taken up."""
+    """All that decides verdicts beside the sources, the judging code too; reports under other settings are not taken up."""
     lent = judging.lent
     return {
+        "code": code_digest(),
         "admission": asdict(config.admission),
         "limits": {**asdict(config.sandbox), "workers": 0},
         "archive": sorted((item.environment_id, item.admitted) for item in archive),
@@ -183,6 +190,11 @@ def _settings(judging: Judging, config: EnvSynthConfig, archive: Sequence[Archiv
         "model": None if lent is None else [lent.solver.name, lent.embedder.name if lent.embedder else None],
         "model_stages": None if lent is None else asdict(lent.settings),
     }
+
+
+def _ignored(path: str, count: int) -> str:
+    reports = "1 report" if count == 1 else f"{count} reports"
+    return printable(f"{path}: {reports} of other settings or another version of this program ignored", MAX_ERROR_CHARACTERS)
 
 
 def _note(options: argparse.Namespace) -> str:

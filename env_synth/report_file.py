@@ -1,8 +1,9 @@
 """Finished reports on disk, one JSON line each, so that a kill in the middle loses none of them.
 
 A line is written, flushed and synced before the next candidate's; a rerun over the same file takes up what is there. A line
-counts only for the same name, the same source and the same settings, so that a changed file, model or threshold is judged
-anew. A last line that was cut short by a kill is dropped. Left out: any verdict, and locking (one run writes one file).
+counts only for the same name, the same source and the same settings, of which the judging code is one (`code_digest`), so
+that a changed file, model, threshold or stage is judged anew; the others stay in the file and are counted as ignored. A last
+line that was cut short by a kill is dropped. Left out: any verdict, and locking (one run writes one file).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,7 @@ from env_synth.admission.records import AdmissionReport
 from env_synth.errors import ContractError, EnvSynthError
 
 _BEGINNING = b'{"file": '
+_PACKAGE = Path(__file__).parent
 
 
 class ReportFileError(EnvSynthError):
@@ -26,10 +29,14 @@ class ReportFileError(EnvSynthError):
 
 
 class ReportFile:
-    """Reports of one set of settings, kept in a JSONL file. A context manager."""
+    """Reports of one set of settings, kept in a JSONL file. A context manager.
+
+    `ignored`: how many reports the file held that were made under other settings, which are left where they are.
+    """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         """Opens or makes the file. Raises ReportFileError if it holds anything but reports."""
+        self.ignored = 0
         self._path = path
         self._settings = settings_digest(settings)
         self._kept: dict[tuple[str, str], AdmissionReport] = {}
@@ -79,6 +86,8 @@ class ReportFile:
                 ) from error
             if settings == self._settings:
                 self._kept[name, report.environment_id] = report
+            else:
+                self.ignored += 1
             good += len(line)
         self._file.truncate(good)
         self._file.seek(0, os.SEEK_END)
@@ -87,3 +96,15 @@ class ReportFile:
 def settings_digest(settings: Mapping[str, Any]) -> str:
     """A short name for all that decides verdicts beside the source."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def code_digest(package: Path = _PACKAGE) -> str:
+    """A short name for the code that judges: every module of the package by path and content, and Python's minor version.
+
+    All of it and not the stages alone, because a verdict depends on the sandbox, the seeds and the archive's measures as well.
+    """
+    digest = hashlib.sha256(f"{sys.version_info.major}.{sys.version_info.minor}".encode())
+    for file in sorted(package.rglob("*.py")):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"\n{file.relative_to(package).as_posix()} {content}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,10 +132,29 @@ def test_a_rerun_takes_up_finished_reports(tmp_path: Path, capsys: pytest.Captur
     assert admit.main([str(BAD), "--json", f"--reports={kept}"]) == 1
     first, written = capsys.readouterr().out, kept.read_bytes()
     assert admit.main([str(BAD), "--json", f"--reports={kept}"]) == 1
-    assert capsys.readouterr().out == first
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (first, "")
     assert kept.read_bytes() == written, "nothing was judged again"
     assert admit.main([str(BAD), "--json", "--all_stages", f"--reports={kept}"]) == 1
     assert len(kept.read_bytes()) > len(written), "other settings are judged anew"
+    assert "1 report of other settings" in capsys.readouterr().err
+
+
+def test_reports_of_other_code_are_ignored(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "env_synth", tmp_path / "env_synth", ignore=shutil.ignore_patterns("__pycache__"))
+    kept, stage = tmp_path / "reports.jsonl", tmp_path / "env_synth" / "admission" / "execute.py"
+    command = [sys.executable, "-m", "env_synth.admit", str(BAD), "--json", f"--reports={kept}"]
+
+    def judge() -> tuple[str, str]:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return json.loads(done.stdout)[0]["reason"], done.stderr
+
+    assert judge()[0] == "prompt_too_short"
+    stage.write_text(stage.read_text().replace('"prompt_too_short"', '"too_few_characters"'))
+    changed, said = judge()
+    assert changed == "too_few_characters"
+    assert "1 report of other settings or another version of this program ignored" in said
+    assert len(kept.read_bytes().splitlines()) == 2
 
 
 def test_a_kill_in_the_middle_loses_no_finished_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

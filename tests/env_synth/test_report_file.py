@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from env_synth.admission.records import HOST_FAULT, AdmissionReport, Outcome, StageResult, report_of
-from env_synth.report_file import ReportFile, ReportFileError, settings_digest
+from env_synth.report_file import ReportFile, ReportFileError, code_digest, settings_digest
 
 SETTINGS = {"model": None, "limit": 3}
 
@@ -33,9 +33,12 @@ def test_other_settings_are_judged_anew(tmp_path: Path) -> None:
         kept.append("a.py", report("1"))
     with ReportFile(path, {**SETTINGS, "model": "m"}) as other:
         assert other.find("a.py", "1") is None
+        assert other.ignored == 1
         other.append("a.py", report("1", "review_trace"))
     with ReportFile(path, SETTINGS) as again:
         assert again.find("a.py", "1") == report("1")
+        assert again.ignored == 1
+    assert len(path.read_bytes().splitlines()) == 2, "nothing was thrown away"
 
 
 def test_a_line_cut_short_is_dropped_and_written_anew(tmp_path: Path) -> None:
@@ -79,3 +82,18 @@ def test_the_digest_is_that_of_the_content() -> None:
     assert settings_digest({"a": 1, "b": 2}) == settings_digest({"b": 2, "a": 1})
     assert settings_digest({"a": 1}) != settings_digest({"a": 2})
     assert json.dumps(settings_digest({}))
+
+
+def test_changed_code_has_another_digest(tmp_path: Path) -> None:
+    (tmp_path / "admission").mkdir()
+    stage = tmp_path / "admission" / "scorer.py"
+    stage.write_text("LIMIT = 1\n")
+    (tmp_path / "notes.txt").write_text("a")
+    before = code_digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("b")
+    assert code_digest(tmp_path) == before
+    stage.write_text("LIMIT = 2\n")
+    changed = code_digest(tmp_path)
+    stage.rename(stage.with_name("judge.py"))
+    assert len({before, changed, code_digest(tmp_path)}) == 3
+    assert code_digest() == code_digest()
