@@ -19,7 +19,7 @@ ENVIRONMENT_SOURCES = (ROOT / "env_synth" / "seeds", ROOT / "env_synth" / "heldo
 
 def code_files() -> list[Path]:
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
-    return sorted(path for path in files if path.parent not in ENVIRONMENT_SOURCES)
+    return sorted(path for path in files if path.parent not in ENVIRONMENT_SOURCES or path.stem == "__init__")
 
 
 @cache

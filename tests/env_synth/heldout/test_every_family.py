@@ -1,5 +1,6 @@
 import hashlib
 import random
+import re
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ from env_synth.seeds import seed_sources
 
 NAMES = tuple(HELDOUT_SHA256)
 CLEAN_CORPUS = Path(__file__).parents[1] / "corpus" / "clean"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "environments.md"
 LIKENESS_LIMIT = AdmissionConfig().containment_limit / 2  # N1 refuses above the whole; these should be nowhere near it
 
 
@@ -65,6 +67,15 @@ def test_kinds_and_answer_types_are_mixed():
         assert facts.info.max_level == 9
     assert [info.family.value for info in infos.values()] == ["compute"] * 7 + ["certificate"] * 5
     assert {info.answer_type.value for info in infos.values() if info.family.value == "compute"} == {"int", "ints", "word"}
+
+
+def test_the_table_in_the_documentation():
+    section = DOCUMENT.read_text().split("## The held-out families")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \|", section, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(NAMES)
+    for name, family_name, answer_type in rows:
+        facts, _, _ = read_source(heldout_sources()[name])
+        assert (facts.info.family.value, facts.info.answer_type.value) == (family_name, answer_type)
 
 
 def test_none_is_near_a_seed_or_another_or_a_clean_source_of_the_corpus():
