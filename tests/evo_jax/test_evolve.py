@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from env_synth.admission.learnability import admitted_reward
 from env_synth.admission.pipeline import Admission
 from env_synth.admission.records import HOST_FAULT, AdmissionReport
 from env_synth.config import SandboxConfig
@@ -15,6 +16,8 @@ from evo_jax.config import Config
 from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.policy.loading import load_policy
 from evo_jax.rollouts.protocol import Completion, RolloutRequest
+from tests.env_synth.scripted_double import BROKEN, ScriptedDouble
+from tests.evo_jax.engine_double import EngineDouble
 
 SEEDS = ("grid_paths", "linear_recurrence", "subset_sum")
 
@@ -190,3 +193,87 @@ def test_a_fault_of_the_host_is_judged_again_and_never_kept_as_a_refusal(
     assert int((~outcome.scored.valid).sum()) == int(outcome.scored.host_faults.sum()) == (4 if undecided else 0)
     assert np.isfinite(outcome.scored.rewards).all()
     assert len(registry.refused()) == (0 if undecided else 3)
+
+
+# ---- the stages that need a model -----------------------------------------------------------------------------------------
+
+DIGIT_PRODUCT_AGAIN = """
+def solve(text):
+    product = 1
+    for digit in text.split("Digits: ")[1].split("\\n")[0].split():
+        product *= int(digit) + 1
+    return str(product % 997)
+"""
+
+
+def digits_of(prompt: str) -> list[int]:
+    return [int(digit) for digit in prompt.split("Digits: ")[1].split("Add one")[0].split()]
+
+
+def product_of(prompt: str) -> str:
+    product = 1
+    for digit in digits_of(prompt):
+        product = product * (digit + 1) % 997
+    return str(product)
+
+
+def tires(prompt: str) -> float:
+    """How often the double is right: 2 digits at level 0, two more a level."""
+    return max(0.0, 1.1 - len(digits_of(prompt)) / 7.5)
+
+
+@pytest.fixture
+def asked(config: Config, tiny_policy_path: Path, tmp_path: Path) -> Iterator[tuple[Evolution, Registry, EngineDouble]]:
+    """A run whose admission asks for reviews and calibrates, with a scripted double in place of the policy."""
+    config.env_synth.model_stages.stages = ("S8", "S9")
+    config.evolve.composites_per_round = 0
+    config.evolve.max_review_prompt_tokens = 20_000
+    config.evolve.sentinel_rounds = 0
+    config.rollout.max_completion_tokens = 64
+    with Registry.open(tmp_path / "asked") as registry, Sandbox(SandboxConfig()) as sandbox:
+        for name in SEEDS:
+            registry.admit(Proposal(seed_sources()[name], "seed", operator=name), step=0)
+        parts = parts_of(registry, tiny_policy_path)
+        double = ScriptedDouble(opinion=DIGIT_PRODUCT_AGAIN, solve=product_of, solve_rate=tires)
+        engine = EngineDouble(parts.tokenizer, [fenced(NEW_ENVIRONMENT), "no code"], double)
+        evolution = Evolution(config, parts, sandbox)
+        yield evolution, registry, engine
+        evolution.close()
+
+
+def test_a_proposal_is_calibrated_on_the_policy_and_paid_by_what_there_is_to_learn(
+    asked: tuple[Evolution, Registry, EngineDouble],
+) -> None:
+    evolution, registry, engine = asked
+    evolution.ask(0, engine)
+    outcome = evolution.conclude(2, engine)
+    assert outcome is not None
+    assert outcome.scored is not None
+    (admitted,) = [record for record in registry.environments() if record.origin == "proposal"]
+    report = registry.report(admitted.environment_id)
+    assert report is not None
+    measures = {stage["stage"]: stage["measures"] for stage in report["stages"]}
+    found = measures["S9"]
+    assert admitted.level == found["level"] == 2  # six digits: right 30 times in 100
+    assert outcome.scored.rewards[0] == pytest.approx(
+        admitted_reward(found["solved"], found["replies"], found["mixed_fraction"], 1.0)
+    )
+    assert outcome.metrics["proposals/solve_rate"] == (found["solve_rate"], 1)
+    assert measures["S8"]["reviews"][0]["verdict"] == "sound"
+
+
+def test_a_review_that_finds_a_defect_refuses_or_is_only_noted(
+    asked: tuple[Evolution, Registry, EngineDouble], config: Config
+) -> None:
+    evolution, registry, engine = asked
+    engine.solver.review = BROKEN
+    evolution.ask(0, engine)
+    outcome = evolution.conclude(2, engine)
+    assert outcome is not None
+    assert outcome.metrics["proposals/refused/S8"] == 1
+    registry.rewind(len(SEEDS) * 2)
+    config.env_synth.model_stages.noted = ("S8",)
+    evolution.ask(2, engine)
+    noted = evolution.conclude(4, engine)
+    assert noted is not None
+    assert noted.metrics["proposals/noted/S8"] == noted.metrics["proposals/admitted"] == 1
