@@ -1,7 +1,9 @@
-"""What can be said from solved counts: means with standard errors, and a paired bootstrap between two policies.
+"""What can be said from solved counts: means with standard errors, pass@k, and a paired bootstrap between two policies.
 
-Functions over per-prompt solve fractions, and `compare_run`, which reads them from what a run logged. Left out: sampling and
-scoring (the trainer does both with the same engine and scorers as training).
+Functions over per-prompt solve fractions; `summarise` and `compare_results` over the results of suites, and `compare_run` over
+what a run logged. Standard errors and resampling are over prompts: they say how much other prompts of the same environments
+would change a number, and nothing of other environments or of another run's seed. Left out: sampling and scoring
+(`evo_jax.suites`, and the trainer, both with the engine and scorers of training).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ ALL = "all environments"
 
 
 class EvaluationError(Exception):
-    """A run directory without two evaluations to compare."""
+    """Evaluations that are missing, damaged or can't be compared; names what would do."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,88 @@ def pass_at_k(solved: int, samples: int, k: int) -> float:
     for drawn in range(k):
         missing *= max(0, samples - solved - drawn) / (samples - drawn)
     return 1.0 - missing
+
+
+@dataclass(frozen=True)
+class ProblemResult:
+    """What a policy did on one problem: of its `samples` valid replies `solved` were right; `invalid` could not be scored.
+
+    `tokens` and `truncated` (replies that hit the token limit) count all replies.
+    """
+
+    suite: str
+    environment: str
+    problem_id: str
+    level: int
+    solved: int
+    samples: int
+    invalid: int
+    tokens: int
+    truncated: int
+    first_reply: str = ""
+
+    @property
+    def replies(self) -> int:
+        """All that was sampled."""
+        return self.samples + self.invalid
+
+
+def summarise(results: Sequence[ProblemResult]) -> dict[str, Any]:
+    """One row of a table over the problems of a suite or environment: avg@k, pass@k for powers of two up to the number of
+    samples, tokens of one reply (mean over problems, with the standard error), and the share of truncated replies.
+
+    Problems without a valid reply count in `prompts` and `invalid` and in nothing that is about right and wrong.
+    """
+    scored = [result for result in results if result.samples]
+    replies = sum(result.replies for result in results)
+    fractions = np.array([result.solved / result.samples for result in scored])
+    most = max((result.samples for result in scored), default=0)
+    return {
+        "prompts": len(results),
+        "replies": replies,
+        "invalid": sum(result.invalid for result in results),
+        "avg": vars(estimate(fractions)) if scored else None,
+        "pass": {str(k): vars(_pass_estimate(scored, k)) for k in (*_powers_of_two(most), most) if most},
+        "tokens": vars(estimate(np.array([result.tokens / result.replies for result in results]))),
+        "truncated_fraction": sum(result.truncated for result in results) / replies,
+    }
+
+
+def _powers_of_two(most: int) -> list[int]:
+    return [1 << power for power in range(most.bit_length()) if 1 << power < most]
+
+
+def _pass_estimate(scored: Sequence[ProblemResult], k: int) -> Estimate:
+    """Over the problems with at least k valid replies."""
+    return estimate(np.array([pass_at_k(result.solved, result.samples, k) for result in scored if result.samples >= k]))
+
+
+def compare_results(before: Sequence[ProblemResult], after: Sequence[ProblemResult]) -> dict[str, Any]:
+    """{"suites": {suite: [a row an environment, and one for all]}, "shared", "only_before", "only_after": problem counts}.
+
+    Problems are paired by suite, environment and id; those without a valid reply on one side are not compared.
+
+    Raises:
+        EvaluationError: the two share no problem.
+    """
+    sides = [
+        {(r.suite, r.environment, r.problem_id): r.solved / r.samples for r in side if r.samples} for side in (before, after)
+    ]
+    shared = sorted(sides[0].keys() & sides[1].keys())
+    if not shared:
+        raise EvaluationError(
+            "the two evaluations have no problem in common: same suites, levels, prompts and config are needed"
+        )
+    suites: dict[str, list[dict[str, Any]]] = {}
+    for suite in dict.fromkeys(result.suite for result in after):
+        of_suite = [{key[1:]: side[key] for key in shared if key[0] == suite} for side in sides]
+        if not of_suite[0]:
+            continue
+        names = list(dict.fromkeys(name for name, _ in of_suite[0]))
+        rows = [_row(name, [{k: v for k, v in side.items() if k[0] == name} for side in of_suite]) for name in names]
+        suites[suite] = [*(rows if len(names) > 1 else []), _row(ALL, of_suite)]
+    only = [len(side) - len(shared) for side in sides]
+    return {"suites": suites, "shared": len(shared), "only_before": only[0], "only_after": only[1]}
 
 
 def compare_run(run_dir: Path, before: int | None, after: int | None) -> dict[str, Any]:
