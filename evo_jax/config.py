@@ -238,6 +238,7 @@ class EvolveConfig:
     proposal_group_size: int = 4
     max_proposal_prompt_tokens: int = 1536
     max_proposal_tokens: int = 384
+    proposal_temperature: float = 1.0
     max_review_prompt_tokens: int = 4096  # of what env_synth.model_stages ask; a longer prompt counts as unanswered
     repair_fraction: float = 0.0  # of the prompts that ask for an environment: those that show a refused one to be repaired
     composites_per_round: int = 1
@@ -281,6 +282,7 @@ class EvolveConfig:
         _within("evolve.lower_level_below", self.lower_level_below, 0.0, self.raise_level_above)
         _within("evolve.raise_level_above", self.raise_level_above, 0.0, 1.0)
         _within("evolve.max_composite_parents", self.max_composite_parents, 2, 4)
+        _above("evolve.proposal_temperature", self.proposal_temperature, 0.0)
         _one_of("evolve.sampling", self.sampling, ("learnability", "uniform"))
         _above("evolve.refusal_penalty", self.refusal_penalty, 0.0, inclusive=True)
         _within("evolve.max_failure_fraction", self.max_failure_fraction, 0.0, 1.0)

@@ -96,7 +96,7 @@ class Evolution:
         rollouts = None
         if asked.prompts.prompts:
             limits = SamplingParams(
-                max_completion_tokens=self._config.evolve.max_proposal_tokens, temperature=self._config.rollout.temperature
+                self._config.evolve.max_proposal_tokens, self._config.evolve.proposal_temperature
             )
             completions = engine.generate(to_requests(asked.prompts, limits, self._config.seed, step, "proposals"))
             rollouts = to_rollout_batch(asked.prompts, completions, pad_token_id=self._tokenizer.pad_token_id)

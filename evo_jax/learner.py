@@ -68,12 +68,14 @@ class Learner:
     """Turns packed rows into better parameters. Holds settings and compiled programs, no weights of its own."""
 
     def __init__(self, config: Config, decoder: Decoder, mesh: Mesh | None = None) -> None:
-        """Reads objective, optimizer, learner, policy, `rollout.temperature` and `steps` of `config`.
+        """Reads objective, optimizer, learner, policy, the temperatures of both roles and `steps` of `config`.
 
         Of `decoder` only the structure is kept (`init` takes its weights). The default mesh is one device.
         """
         self._config = config
         self._objective = config.objective
+        by_role = {Role.SOLVER: config.rollout.temperature, Role.PROPOSER: config.evolve.proposal_temperature}
+        self._temperatures = tuple(by_role[role] for role in Role)
         self._mesh = make_mesh() if mesh is None else mesh
         self._graph, abstract = nnx.split(decoder)
         schedule_of = (config.optimizer, config.steps, config.objective.updates_per_batch)
@@ -217,7 +219,7 @@ class Learner:
             decoder.head_weight(),
             micro["targets"].reshape(-1),
             micro["loss_weights"].reshape(-1) > 0,
-            temperature=self._config.rollout.temperature,
+            temperature=jnp.float32(self._temperatures)[micro["roles"].reshape(-1)],
             chunk_rows=self._config.policy.logits_chunk_tokens,
         )
 

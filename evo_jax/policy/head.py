@@ -23,13 +23,14 @@ def target_logprobs(
     targets: Int[Array, "N"],
     mask: Bool[Array, "N"],
     *,
-    temperature: float | Float[Array, ""] = 1.0,
+    temperature: float | Float[Array, "N"] = 1.0,
     chunk_rows: int = 0,
 ) -> tuple[Float[Array, "N"], Float[Array, "N"]]:
     """Log-probability of each row's target and entropy (nats) of its distribution, float32; both 0 where not `mask`.
 
     Logits are hidden @ head_weight.T / temperature, multiplied in the dtype of `hidden`, accumulated in float32. Both
-    results are differentiable with respect to `hidden` and `head_weight`, not to the temperature. `chunk_rows` rows at a
+    results are differentiable with respect to `hidden` and `head_weight`, not to the temperature (one for all rows, or one
+    each). `chunk_rows` rows at a
     time (0: as many as 64 MiB of logits hold). The trip count depends on the mask, so only reverse mode works.
     """
     rows = hidden.shape[0]
@@ -38,7 +39,8 @@ def target_logprobs(
     order = jnp.argsort(~mask, stable=True)
     order = jnp.pad(order, (0, -rows % chunk_rows), mode="edge")
     live = jnp.arange(order.shape[0]) < jnp.sum(mask)
-    scored = _chunked(hidden[order], head_weight, targets[order], live, jnp.asarray(temperature, jnp.float32), chunk_rows)
+    temperatures = jnp.broadcast_to(jnp.asarray(temperature, jnp.float32), (rows,))
+    scored = _chunked(hidden[order], head_weight, targets[order], live, temperatures[order], chunk_rows)
     back = jnp.where(live, order, rows)  # out of range: dropped
     logprobs, entropies = (jnp.zeros(rows, jnp.float32).at[back].set(x, mode="drop") for x in scored)
     return logprobs, entropies
@@ -51,7 +53,7 @@ def automatic_chunk_rows(vocab_size: int) -> int:
 
 def _chunk_logits(hidden: Array, weight: Array, temperature: Array) -> Float[Array, "C V"]:
     logits = jax.lax.dot_general(hidden, weight, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
-    return logits / temperature
+    return logits / temperature[:, None]
 
 
 def _chunk_count(live: Bool[Array, "N"], chunk_rows: int) -> Int[Array, ""]:
@@ -74,7 +76,7 @@ def _forward(
 
     def step(chunk: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
         start = chunk * chunk_rows
-        logits = _chunk_logits(_rows(hidden, start, chunk_rows), weight, temperature)
+        logits = _chunk_logits(_rows(hidden, start, chunk_rows), weight, _rows(temperature, start, chunk_rows))
         log_normaliser = jax.nn.logsumexp(logits, axis=-1)
         target = jnp.take_along_axis(logits, _rows(targets, start, chunk_rows)[:, None], axis=-1)[:, 0]
         mean = jnp.sum(jnp.exp(logits - log_normaliser[:, None]) * logits, axis=-1)
@@ -113,11 +115,12 @@ def _chunked_backward(
         rows = _rows(hidden, start, chunk_rows)
         keep = _rows(live, start, chunk_rows)
         to_logprob, to_entropy = (jnp.where(keep, _rows(g, start, chunk_rows), 0.0)[:, None] for g in cotangents)
-        log_p = _chunk_logits(rows, narrow, temperature) - _rows(log_normalisers, start, chunk_rows)[:, None]
+        warmth = _rows(temperature, start, chunk_rows)
+        log_p = _chunk_logits(rows, narrow, warmth) - _rows(log_normalisers, start, chunk_rows)[:, None]
         entropy = _rows(entropies, start, chunk_rows)[:, None]
         slope = -jnp.exp(log_p) * (to_logprob + to_entropy * (log_p + entropy))
         chosen = jnp.arange(slope.shape[1]) == _rows(targets, start, chunk_rows)[:, None]
-        slope = (jnp.where(chosen, slope + to_logprob, slope) / temperature).astype(hidden.dtype)
+        slope = (jnp.where(chosen, slope + to_logprob, slope) / warmth[:, None]).astype(hidden.dtype)
         to_rows = jnp.matmul(slope, narrow, preferred_element_type=jnp.float32).astype(hidden.dtype)
         to_weight = jax.lax.dot_general(slope, rows, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
         return jax.lax.dynamic_update_slice_in_dim(gradients[0], to_rows, start, 0), gradients[1] + to_weight

@@ -8,7 +8,16 @@ import pytest
 from flax import nnx
 
 from evo_jax.advantages import compute_advantages
-from evo_jax.config import Config, ConfigError, LearnerConfig, ObjectiveConfig, OptimizerConfig, PolicyConfig, RolloutConfig
+from evo_jax.config import (
+    Config,
+    ConfigError,
+    EvolveConfig,
+    LearnerConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    PolicyConfig,
+    RolloutConfig,
+)
 from evo_jax.learner import Learner, NonFiniteError, TrainState
 from evo_jax.metrics import reduce_metrics
 from evo_jax.packing import pack
@@ -98,7 +107,9 @@ def whole_logprobs(decoder: Decoder, tokens: jax.Array, temperature: float) -> j
 @pytest.mark.parametrize("row_tokens", [16, 192])
 def test_packed_logprobs_equal_those_of_one_completion_at_a_time(rollouts, row_tokens):
     decoder = random_decoder(dataclasses.replace(TINY, num_layers=2), jax.random.key(0))
-    config = config_of(learner=LearnerConfig(row_tokens=row_tokens, rows_per_micro_batch=2))
+    config = config_of(
+        learner=LearnerConfig(row_tokens=row_tokens, rows_per_micro_batch=2), evolve=EvolveConfig(proposal_temperature=1.3)
+    )
     batches = rollouts(config.objective)
     learner = learner_for(config, decoder)
     found, expected = [], []
@@ -113,7 +124,8 @@ def test_packed_logprobs_equal_those_of_one_completion_at_a_time(rollouts, row_t
     for batch in batches:
         for b in np.flatnonzero(batch.kept & (batch.advantages != 0)):
             length = int(batch.scored.rollouts.lengths[b])
-            logprobs = row_by_row_logprobs(decoder, batch, int(b), 0.7)
+            temperature = 0.7 if batch.scored.rollouts.prompt_of(int(b)).role is Role.SOLVER else 1.3
+            logprobs = row_by_row_logprobs(decoder, batch, int(b), temperature)
             expected += zip(batch.scored.rollouts.rollout_logprobs[b, :length], logprobs, strict=True)
     # The random rollout log-probs name the tokens.
     np.testing.assert_allclose(np.asarray(sorted(found)), np.asarray(sorted(expected)), atol=1e-5)

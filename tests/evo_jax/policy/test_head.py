@@ -9,7 +9,7 @@ from evo_jax.policy.head import automatic_chunk_rows, target_logprobs
 
 
 def naive(hidden, weight, targets, mask, temperature=1.0):
-    log_p = jax.nn.log_softmax(hidden.astype(jnp.float32) @ weight.astype(jnp.float32).T / temperature)
+    log_p = jax.nn.log_softmax(hidden.astype(jnp.float32) @ weight.astype(jnp.float32).T / jnp.reshape(temperature, (-1, 1)))
     chosen = jnp.take_along_axis(log_p, targets[:, None], axis=1)[:, 0]
     entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=1)
     return jnp.where(mask, chosen, 0), jnp.where(mask, entropy, 0)
@@ -40,7 +40,7 @@ def test_hand_worked_values():
     assert logprob[0] == pytest.approx(-np.log(1 + np.sqrt(3.0)), abs=1e-6)
 
 
-@pytest.mark.parametrize(("chunk_rows", "temperature"), [(3, 0.7), (0, 1.0)])
+@pytest.mark.parametrize(("chunk_rows", "temperature"), [(3, 0.7), (0, 1.0), (4, np.linspace(0.5, 2.0, 10))])
 def test_values_and_gradients_equal_the_naive_head(chunk_rows, temperature):
     hidden, weight, targets, mask, cotangents = case()
 
