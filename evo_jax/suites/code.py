@@ -118,7 +118,7 @@ def program_of(reply: str, problem: HumanEvalProblem) -> str:
 
 def _from_head(text: str) -> str:
     """A reply without fences from its first line of code on."""
-    found = re.search(r"^(?:def|import|from|class|@)\b?", text, re.MULTILINE)
+    found = re.search(r"^(?:(?:def|import|from|class)\b|@)", text, re.MULTILINE)
     return text[found.start() :] if found else text
 
 

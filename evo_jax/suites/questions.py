@@ -38,8 +38,12 @@ class QuestionSuite:
         self.problems = [problems[place] for place in kept]
         self._references = [instances[place].reference_answer for place in kept]
         self._grader = grader
-        self.grader = f"{grader_name()}, {grader.containment}"
         self.environment_ids: frozenset[str] = frozenset()
+
+    @property
+    def grader(self) -> str:
+        """See `Suite.grader`. Starts the sandbox if no answer has needed it yet."""
+        return f"{grader_name()}, {self._grader.containment}"
 
     def grade(self, replies: Sequence[Sequence[str]]) -> list[list[Score]]:
         """See `Suite.grade`."""

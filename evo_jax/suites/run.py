@@ -61,7 +61,7 @@ def run_evaluation(request: EvaluationRequest, view: SamplingView) -> dict[str, 
         elif earlier is not None:
             before_name, before = earlier["policy"]["name"], earlier["problems"]
         described, after = _evaluate_policy(request.policy, request.config, suites, decoding, view)
-    record = evaluation_json(described, settings, suites, after)
+        record = evaluation_json(described, settings, suites, after)
     if request.compare_to is not None:
         problems = [dataclasses.asdict(result) for result in before]
         record["compared_to"] = {

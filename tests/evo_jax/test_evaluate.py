@@ -50,9 +50,19 @@ def test_evaluations_that_are_not_there_are_named(tmp_path: Path, steps: tuple[i
         compare_run(tmp_path, *steps)
 
 
-def test_a_directory_that_is_no_run_is_one_clear_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "evo_jax.evaluate", f"--run_dir={tmp_path}"]
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--run_dir=tests",), 1, "holds no evaluations.jsonl"),
+        ((), 2, "--config=FILE is needed"),
+        (("--config=configs/quickstart.py", "--checkpoint=nowhere"), 2, "nowhere: no such file"),
+        (("--config=configs/quickstart.py", "--suites=heldot"), 2, "the nearest is 'heldout'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_clear_line(arguments: tuple[str, ...], code: int, message: str) -> None:
+    command = [sys.executable, "-m", "evo_jax.evaluate", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert done.stderr.startswith("error: ")
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo_jax.evaluation import estimate, paired_bootstrap, pass_at_k
+from evo_jax.evaluation import (
+    ALL,
+    EvaluationError,
+    ProblemResult,
+    compare_results,
+    estimate,
+    paired_bootstrap,
+    pass_at_k,
+    summarise,
+)
 
 
 def test_estimate_by_hand() -> None:
@@ -60,3 +69,43 @@ def test_pass_at_one_is_the_mean_and_grows_with_k(case: tuple[int, int]) -> None
     values = [pass_at_k(solved, samples, k) for k in range(1, samples + 1)]
     assert values[0] == pytest.approx(solved / samples)
     assert all(later >= earlier - 1e-12 for earlier, later in itertools.pairwise(values))
+
+
+def result(name: str, solved: int, samples: int = 4, *, environment: str = "e", invalid: int = 0) -> ProblemResult:
+    replies = samples + invalid
+    return ProblemResult("s", environment, name, 0, solved, samples, invalid, tokens=10 * replies, truncated=invalid)
+
+
+def test_a_summary_by_hand() -> None:
+    # Solve fractions 1/4, 4/4 and 0/2; the problem without a valid reply counts only where replies are counted.
+    row = summarise([result("a", 1), result("b", 4), result("c", 0, 2, invalid=2), result("d", 0, 0, invalid=4)])
+    assert (row["prompts"], row["replies"], row["invalid"]) == (4, 16, 6)
+    assert row["avg"]["mean"] == pytest.approx(1.25 / 3)
+    assert list(row["pass"]) == ["1", "2", "4"]
+    assert row["pass"]["1"]["mean"] == pytest.approx(row["avg"]["mean"])
+    assert row["pass"]["2"]["mean"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert row["pass"]["4"] == {"mean": 1.0, "standard_error": 0.0, "prompts": 2}  # of those with four valid replies
+    assert row["tokens"]["mean"] == 10.0
+    assert row["truncated_fraction"] == 6 / 16
+
+
+def test_a_summary_of_nothing_valid_claims_nothing() -> None:
+    row = summarise([result("a", 0, 0, invalid=4)])
+    assert row["avg"] is None
+    assert row["pass"] == {}
+
+
+def test_results_are_paired_by_problem() -> None:
+    before = [result("a", 0), result("b", 4), result("gone", 4), result("c", 2, environment="f")]
+    after = [result("c", 2, environment="f"), result("b", 4), result("a", 4), result("new", 0)]
+    found = compare_results(before, after)
+    rows = {row["environment"]: row for row in found["suites"]["s"]}
+    assert (found["shared"], found["only_before"], found["only_after"]) == (3, 1, 1)
+    assert rows["e"]["comparison"]["difference"] == pytest.approx(0.5)
+    assert rows["f"]["comparison"]["difference"] == 0.0
+    assert rows[ALL]["comparison"]["prompts"] == 3
+
+
+def test_results_without_a_common_problem_are_not_compared() -> None:
+    with pytest.raises(EvaluationError, match="no problem in common"):
+        compare_results([result("a", 1)], [result("b", 1)])
