@@ -102,6 +102,34 @@ def test_killed_three_times_and_resumed_the_metrics_are_bit_identical(
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
 
 
+CALIBRATED = "--config.env_synth.model_stages.stages=('S9', 'N2')"
+# A process tells each phase once: the first is killed where the second round begins, the others in that round's first step.
+PHASES = ("step 2/", "waiting for admission", "stages that need a model", "asking for environments", "update")
+
+
+@pytest.mark.slow
+def test_killed_in_every_phase_of_a_round_the_continuation_is_bit_identical(tiny_policy_path: Path, tmp_path: Path) -> None:
+    whole, killed = (command(tmp_path / name, tiny_policy_path, CALIBRATED) for name in ("whole", "killed"))
+    subprocess.run(whole, cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    for attempt, phase in enumerate(PHASES):
+        process = subprocess.Popen(
+            [*killed, *(["--resume"] if attempt else [])],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        if not any(phase in line for line in process.stdout):
+            pytest.fail(f"the run ended without {phase!r}")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*killed, "--resume"], cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    found = (tmp_path / "killed" / "metrics.jsonl").read_bytes()
+    assert found == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    assert b"composites/refused/S9" in found
+
+
 @pytest.mark.slow
 def test_sigterm_saves_and_a_resume_goes_on(finished_run: Path, tiny_policy_path: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command(tmp_path / "run", tiny_policy_path), cwd=ROOT, stdout=subprocess.PIPE, text=True)
