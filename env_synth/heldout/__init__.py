@@ -12,15 +12,15 @@ from env_synth.errors import EnvSynthError
 
 HELDOUT_SHA256: dict[str, str] = {
     "max_flow": "11023dab2a0b77389e347b2cfc438d6123793ea119c2542bf2e2dd880da8eeea",
-    "spanning_trees": "b027ad1bb75673f79c609f7843ebeaa09439beb95e9bf36b1b6d07e3062b7db3",
-    "convex_layers": "d5253de14f46c822f070bc671ca1067f87db16cfc720e410e4094dd0667260fc",
-    "wheel_odds": "81cf74b0d2267b5dbb709847819b0f974a52ca473e533196a8d0e7ce94e58786",
+    "spanning_trees": "00fcefd0bb1088835af205521179258e8c8ddd06a2ba6bf92f1c3a718b02b4eb",
+    "convex_layers": "afbb4f01a45e65e5dc5c6177015e52ea4d7782a244b79c2ea692ac55afb58655",
+    "wheel_odds": "97dd88b4f40be1d02812d69f471141f9541d1bfd1632f7c7028c718eba2e497a",
     "losing_piles": "42648b67441adfbeddb95d7e51d93c6bf2f78874252f20e2599bd7436bf2b3ce",
-    "stable_matching": "5a5fe8176ef4fbf2ddb7030f8fcf4c6f22ceb542f0041b6e447f489380ac9144",
-    "first_word": "14b56390c4c1c31760d473127ad51fd272ee54edc4f9dceb3a585b4bba863170",
-    "ruler_marks": "e9114095b402fd7fe68288653c879e39789eb6f9a8d3ac6c4b6e1f831fb14824",
+    "stable_matching": "09f38ea7e1cb5b3d74d029a0bd1b3902245540c24edf924e4f4dad07c972ea79",
+    "first_word": "4825bf06cfe9166e9fab57ee20c4209bb3ed4a09e57b9c160231b1d57b06fd03",
+    "ruler_marks": "7d5c082d351a46f3712aa7bdbb4c5f2206a85589f024ee5546d2e6fd30208f2c",
     "word_pieces": "82631b159b031637f5450d34c4caeced4553f2b5060e7a496f3e378372aeac98",
-    "prefix_flips": "f28abcfb617ab2421121f0974213254629709503ffd3968bd1bb46a794ded6de",
+    "prefix_flips": "8623f4f27bd80df4bb6d4a8febc849927bb28572b264e804d5bf510ed1bb0e08",
     "addition_chain": "a3e8eba09164bd88da70de5d11335ec8147a0fd29800bec080dee487b0e74f7c",
     "relabelled_graph": "e10b1eace706d7bf6ed4fbd3087490da2425b9d96f1eab3ce23aeb555f666284",
 }

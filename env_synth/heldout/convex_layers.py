@@ -5,7 +5,7 @@ import re
 
 # By level: points, layers taken away, largest coordinate.
 LEVELS = (
-    (3, 0, 16),
+    (3, 0, 13),
     (3, 0, 15),
     (5, 0, 9),
     (8, 0, 20),
@@ -74,7 +74,10 @@ class ConvexLayers:
     def render(self, public):
         shown = [f"({across}, {up})" for across, up in public["points"]]
         if len(shown) == 3:
-            return f"The corners of a triangle are {shown[0]}, {shown[1]} and {shown[2]}.\nWhat is twice its area?"
+            text = f"The corners of a triangle are {shown[0]}, {shown[1]} and {shown[2]}."
+            if public["points"][0] == [0, 0]:
+                return f"{text} Twice its area is {public['points'][1][0]} * {public['points'][2][1]}.\nHow much is that?"
+            return f"{text}\nWhat is twice its area?"
         points = ", ".join(shown)
         if public["layers"] == 0:
             return f"Points: {points}\nWhat is twice the area of the smallest convex polygon around them?"

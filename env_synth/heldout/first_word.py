@@ -36,9 +36,10 @@ class FirstWord:
     def render(self, public):
         word, swaps = public["word"], public["swaps"]
         if len(word) == 3:
+            first, second, third = word
             return (
-                f"Two neighbouring letters of {word} may change places once.\n"
-                "Which word that you can make comes first in the alphabet?"
+                f"Swapping two neighbouring letters of {word} gives {second}{first}{third} or {first}{third}{second}.\n"
+                "Which of these two words comes first in the alphabet?"
             )
         often = "once" if swaps == 1 else f"up to {swaps} times"
         return (

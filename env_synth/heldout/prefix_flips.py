@@ -40,8 +40,8 @@ class PrefixFlips:
         shown = " ".join(str(number) for number in public["numbers"])
         if public["flips"] == 1:
             return (
-                f"Numbers: {shown}\nTurn around the order of the first k numbers, so that all stand in rising order.\n"
-                "What is k?"
+                f"Numbers: {shown}\nReverse the first 2, 3 or 4 of them, so that all stand in rising order.\n"
+                "How many are reversed, 2, 3 or 4?"
             )
         return (
             f"Numbers: {shown}\nA flip of size k turns around the order of the first k of them. Bring all into rising order "

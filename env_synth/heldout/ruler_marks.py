@@ -4,7 +4,7 @@ import itertools
 import re
 
 # By level: marks, largest place.
-LEVELS = ((3, 30), (3, 60), (4, 40), (5, 60), (7, 99), (9, 199), (12, 299), (15, 499), (19, 799), (24, 999))
+LEVELS = ((3, 30), (4, 20), (4, 40), (5, 60), (7, 99), (9, 199), (12, 299), (15, 499), (19, 799), (24, 999))
 
 
 def distances(marks):
@@ -29,8 +29,8 @@ class RulerMarks:
         count, shown = public["marks"], [str(distance) for distance in public["distances"]]
         if count == 3:
             return (
-                f"A ruler has 3 marks. The distances between them are {shown[0]}, {shown[1]} and {shown[2]}. "
-                "The first mark is at 0.\nWhere are the marks, from 0 upwards?"
+                f"A ruler has 3 marks: at 0, at {shown[2]} and one between, {shown[0]} from one end and {shown[1]} from the "
+                "other.\nWhere are the marks, from 0 upwards?"
             )
         return (
             f"A ruler has {count} marks, the first at 0. The distances of all pairs of marks, each as often as it occurs:\n"

@@ -4,7 +4,7 @@ import re
 
 # By level: computers, pairs joined besides a chain through all, most cables of a pair, largest modulus (0: none).
 LEVELS = (
-    (3, 0, 16, 0),
+    (3, 0, 9, 0),
     (3, 1, 9, 0),
     (4, 1, 5, 0),
     (5, 2, 3, 499),
@@ -65,7 +65,7 @@ class SpanningTrees:
             if len(numbers) == 2:
                 return (
                     f"There are {numbers[0]} different cables from {first} to {second} and {numbers[1]} from {second} to "
-                    f"{third}. Keep one cable of each kind.\nHow many choices are there?"
+                    f"{third}. One of each kind is kept: {numbers[0]} * {numbers[1]} choices.\nHow many are that?"
                 )
             return (
                 f"There are {numbers[0]} different cables from {first} to {second}, {numbers[1]} from {first} to {third} and "

@@ -57,8 +57,8 @@ class StableMatching:
             first, second = wishes[0]
             better, worse = (LETTERS[worker] for worker in picks[jobs.index(first)])
             return (
-                f"A and B both want job {first} most and job {second} next. Job {first} wants {better} more than {worse}.\n"
-                "Which jobs do A and B get, first A, then B?"
+                f"A and B both want job {first} most and job {second} next. Job {first} takes {better}, "
+                f"so {worse} gets job {second}.\nWhich jobs do A and B get, first A, then B?"
             )
         wanted = "\n".join(f"{LETTERS[worker]}: {' '.join(map(str, row))}" for worker, row in enumerate(wishes))
         liked = "\n".join(f"{job}: {' '.join(LETTERS[worker] for worker in row)}" for job, row in zip(jobs, picks, strict=True))

@@ -53,7 +53,8 @@ class WheelOdds:
         if len(wheels) == 1:
             return (
                 f"A wheel has the numbers {lines}, all equally likely.\n"
-                f"What is the chance of a number above {limit}, as a fraction?"
+                f"How many of the {len(wheels[0])} numbers are above {limit}? Write that and {len(wheels[0])}, which is the "
+                "chance as a fraction."
             )
         return (
             f"Wheels, one a line:\n{lines}\nEach wheel is spun once; all numbers of a wheel are equally likely.\n"

@@ -11,7 +11,7 @@ def reachable(word, swaps):
 
 
 def read(prompt):
-    short = re.search(r"letters of ([a-z]+) may change places once", prompt)
+    short = re.search(r"letters of ([a-z]+) gives", prompt)
     if short:
         return short[1], 1
     often = re.search(r"up to (\d+) times", prompt)

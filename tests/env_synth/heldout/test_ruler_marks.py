@@ -4,7 +4,7 @@ from itertools import combinations
 
 def read(prompt):
     count = int(re.search(r"A ruler has (\d+) marks", prompt)[1])
-    listed = re.search(r"between them are (.+)\. The first|occurs:\n([\d ]+)\n", prompt)
+    listed = re.search(r"occurs:\n([\d ]+)\n|marks: at 0, (at .+ the other)", prompt)
     return count, sorted(int(number) for number in re.findall(r"\d+", listed[1] or listed[2]))
 
 

@@ -4,7 +4,7 @@ from itertools import permutations
 
 def read(prompt):
     """(jobs of each worker, workers of each job), best first, by name."""
-    short = re.search(r"both want job (\d+) most and job (\d+) next. Job (\d+) wants (\w) more than (\w)\.", prompt)
+    short = re.search(r"both want job (\d+) most and job (\d+) next. Job (\d+) takes (\w), so (\w) gets job \d+\.", prompt)
     if short:
         first, second, choosing, *workers = short.groups()
         assert choosing == first
