@@ -1,6 +1,6 @@
 """Gaming does not pay: scripted proposers (doubles, named so) that cheat in a known way earn less than an honest one.
 
-The solver is a double too: it is right about the honest environment less often the longer the instance is, always right where an
+The solver is a double too: right about the honest environment less often the longer the instance is, always right where an
 instance gives its answer away, and never where it cannot be known.
 """
 
@@ -18,6 +18,7 @@ from env_synth.seeds import seed_sources
 from evo_jax.config import Config
 from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.policy.loading import load_policy
+from evo_jax.pool import EnvironmentPool
 from tests.env_synth.scripted_double import ScriptedDouble
 from tests.evo_jax.engine_double import EngineDouble
 from tests.evo_jax.test_evolve import NEW_ENVIRONMENT, digits_of, fenced, product_of, tires
@@ -33,7 +34,7 @@ MIXTURE = NEW_ENVIRONMENT.replace("DigitProduct", "EasyOrNot").replace(
 # Adds one, two or three, and the text does not say which.
 AMBIGUOUS = (
     NEW_ENVIRONMENT.replace("DigitProduct", "AnyOfThree")
-    .replace('for _ in range(2 + 2 * level)]}', 'for _ in range(2 + 2 * level)], "added": rng.randint(1, 3)}')
+    .replace("for _ in range(2 + 2 * level)]}", 'for _ in range(2 + 2 * level)], "added": rng.randint(1, 3)}')
     .replace("product * (digit + 1)", 'product * (digit + public["added"])')
     .replace("Add one to every digit", "Add something to every digit")
 )
@@ -84,7 +85,9 @@ def earn(tiny_policy_path: Path, tmp_path: Path) -> Iterator[Callable[[str], flo
 
         def reward(source: str) -> float:
             before = registry.sequence
-            engine = EngineDouble(parts.tokenizer, [fenced(source), "no code"], ScriptedDouble(solve=product_of, solve_rate=knows))
+            engine = EngineDouble(
+                parts.tokenizer, [fenced(source), "no code"], ScriptedDouble(solve=product_of, solve_rate=knows)
+            )
             evolution.ask(0, engine)
             outcome = evolution.conclude(2, engine)
             assert outcome is not None
@@ -102,3 +105,44 @@ def test_an_honest_environment_earns_most(earn: Callable[[str], float]) -> None:
     assert honest > 0.5
     assert all(reward <= 0.2 for reward in earned.values()), earned
     assert earned["padded copy"] == earned["renamed copy"] == earned["a composite handed in as its own"] == 0.0
+
+
+GARBAGE: dict[str, str] = {
+    "words": "I would rather not.",
+    "noise": "".join(chr(33 + place * 7919 % 900) for place in range(4000)),
+    "a million tokens": "word " * 1_000_000,
+    "plagiarism": fenced(seed_sources()["linear_recurrence"]),
+    "a shell": fenced("import os\nos.system('id')\n" + NEW_ENVIRONMENT),
+    "evaluates the answer": fenced(NEW_ENVIRONMENT.replace("int(text) == int(reference)", "eval(text) == int(reference)")),
+    "a bomb at load": fenced("FILL = [0] * 10 ** 12\n" + NEW_ENVIRONMENT),
+    "an endless loop": fenced(NEW_ENVIRONMENT.replace("product = 1\n", "product = 1\n        while True:\n            pass\n")),
+}
+
+
+def test_a_proposer_that_only_writes_garbage_changes_nothing(tiny_policy_path: Path, tmp_path: Path) -> None:
+    config = Config()
+    config.data.seeds = SEEDS
+    config.env_synth.model_stages.stages = ()
+    config.evolve.composites_per_round = 0
+    config.evolve.proposal_group_size = len(GARBAGE)
+    tokenizer = load_policy(tiny_policy_path).tokenizer
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox, Sandbox(SandboxConfig()) as own:
+        pool = EnvironmentPool(config, registry, own, tmp_path)
+        pool.add_seeds()
+        evolution = Evolution(config, EvolutionParts(tokenizer, registry, pool.learnability, pool.solve_rate), sandbox)
+        engine = EngineDouble(tokenizer, list(GARBAGE.values()), ScriptedDouble())
+        rewards = []
+        for step in (0, 2):
+            evolution.ask(step, engine)
+            outcome = evolution.conclude(step + 2, engine)
+            assert outcome is not None
+            assert outcome.scored is not None
+            assert "proposals/admitted" not in outcome.metrics
+            rewards.append(dict(zip(GARBAGE, outcome.scored.rewards.tolist(), strict=True)))
+            pool.rotate(step + 2)
+            assert len(pool.make_snapshot(1 + step, step + 2, None).environments) == len(SEEDS) * len(config.data.levels)
+        evolution.close()
+        assert all(0.0 <= reward <= 0.2 for reward in rewards[0].values()), rewards
+        assert not any(rewards[1].values())  # the same once more is a repetition
+        assert len(pool.active()) == len(SEEDS)
+        assert {record.refused_at for record in registry.refused()} >= {"S0", "S1"}
