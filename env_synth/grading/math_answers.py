@@ -141,6 +141,7 @@ class MathGrader:
     def __init__(self, config: SandboxConfig | None = None) -> None:
         """Raises MathVerifyMissingError where math-verify is not installed."""
         self._sandbox = math_sandbox(config)
+        self._is_started = False
 
     def __enter__(self) -> Self:
         """The grader itself; the zygote starts with the first answer that needs it."""
@@ -152,8 +153,8 @@ class MathGrader:
 
     @property
     def containment(self) -> str:
-        """The sandbox's tier in one word, for the records."""
-        return self._sandbox.containment
+        """The sandbox's tier in one word, for the records; empty while spelling alone has decided every answer."""
+        return self._sandbox.containment if self._is_started else ""
 
     def score_answers(self, reference: str, answers: Sequence[str | None]) -> list[Score]:
         """One score an answer, in order; None (no answer found in the reply) is wrong.
@@ -166,6 +167,7 @@ class MathGrader:
         open_places = [place for place, score in enumerate(scores) if answers[place] and not score.value]
         if not open_places or _WORDS.fullmatch(reference):
             return scores
+        self._is_started = True
         opened = open_environment(self._sandbox, MATH_SOURCE, trusted=True)
         if isinstance(opened, Failure):
             if not opened.failure_class.is_host_fault:

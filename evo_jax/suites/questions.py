@@ -42,8 +42,8 @@ class QuestionSuite:
 
     @property
     def grader(self) -> str:
-        """See `Suite.grader`. Starts the sandbox if no answer has needed it yet."""
-        return f"{grader_name()}, {self._grader.containment}"
+        """See `Suite.grader`."""
+        return f"{grader_name()}, {self._grader.containment or 'spelling alone'}"
 
     def grade(self, replies: Sequence[Sequence[str]]) -> list[list[Score]]:
         """See `Suite.grade`."""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from evo_jax.evaluation import EvaluationError, ProblemResult
+from evo_jax.evaluation import EvaluationError, ProblemResult, compare_results
 from evo_jax.suites.report import evaluation_json, print_evaluation, read_evaluation, require_same_settings, to_json_text
 
 SETTINGS = {"samples": 2, "temperature": 1.0, "max_completion_tokens": 16, "extraction_rule": "tag"}
@@ -40,6 +40,23 @@ def test_a_record_is_json_proper_and_is_read_back(tmp_path: Path) -> None:
     assert "NaN" not in path.read_text()
     assert json.loads(path.read_text())["suites"]["t"]["all"]["tokens"]["standard_error"] is None
     assert read_evaluation(path)["problems"] == results()
+
+
+def test_a_comparison_and_what_was_trained_on_are_shown(tmp_path: Path) -> None:
+    compared = {"before": "one", "after": "two", **compare_results(results()[1:], results()[:-1])}
+    worst = {"environment": "grid", "shared_fraction": 0.25, "problem": "how\nmany", "training_text": "many"}
+    row = {"problems": 4, "environments_trained_on": 0, "exact": 0, "sharing_ngrams": 1, "worst": worst}
+    found = {"run": "runs/mine", "training_texts": 7, "ngram_words": 13, "suites": {"s": row}}
+    console = Console(record=True, width=100, file=(tmp_path / "out").open("w"))
+    print_evaluation({**record(), "compared_to": compared, "contamination": found}, console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "s: one -> two" in text
+    assert "+0.000 [+0.000, +0.000]" in text
+    assert "(0 only before, 1 only after)" in text
+    assert "7 training problems of runs/mine" in text
+    assert "25%" in text
+    assert "of grid: how many" in text
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"format": "evo_jax evaluation 0"}'])

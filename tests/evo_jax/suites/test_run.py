@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,9 +25,10 @@ from evo_jax.suites.choice import PolicyChoice, PolicyChoiceError
 from evo_jax.suites.policies import open_policy
 from evo_jax.suites.progress import SamplingView
 from evo_jax.suites.records import SuiteError, SuiteOptions
-from evo_jax.suites.report import print_evaluation, read_evaluation, to_json_text
+from evo_jax.suites.report import print_evaluation, to_json_text
 from evo_jax.suites.run import EvaluationRequest, run_evaluation
 
+ROOT = Path(__file__).parents[3]
 # Words: their answers are compared by spelling, so that no sandbox starts.
 QUESTIONS = [
     ("Capital of France?", "Paris"),
@@ -72,37 +75,43 @@ def other_params(model: object) -> nnx.State:
     return nnx.state(random_decoder(model, jax.random.key(9)))
 
 
-def test_a_checkpoint_with_the_same_weights_replies_the_same(
+def test_an_evaluation_is_compared_with_an_earlier_record(
     config: Config, run_dir: Path, questions: str, make_options: Callable[..., SuiteOptions], tmp_path: Path
 ) -> None:
     base = PolicyChoice(Path(config.policy.path), False)
-    request = EvaluationRequest(
-        config, PolicyChoice(run_dir, True, SAME_STEP), (questions,), make_options(), 2, compare_to=base, training_run=run_dir
-    )
+    request = EvaluationRequest(config, base, (questions,), make_options(), 2, training_run=run_dir)
     told = Console(record=True, width=200, file=(tmp_path / "told").open("w"))
     record = run_evaluation(request, SamplingView(told))
-    compared = record["compared_to"]
-    assert compared["problems_before"] == record["problems"]
-    assert all(problem["first_reply"] for problem in record["problems"])
-    assert (compared["shared"], compared["suites"]["capitals.jsonl"][-1]["comparison"]["difference"]) == (3, 0.0)
-    assert record["policy"] == {"name": f"{run_dir} at step 1", "path": str(run_dir), "step": 1}
+    assert record["policy"] == {"name": str(base.path), "path": str(base.path), "step": None}
     assert (record["settings"]["samples"], record["settings"]["seed"]) == (2, 5)
     assert record["suites"]["capitals.jsonl"]["all"]["replies"] == 6
     assert record["suites"]["capitals.jsonl"]["all"]["tokens"]["mean"] <= 4.0
+    assert all(problem["first_reply"] for problem in record["problems"])
     assert record["contamination"]["suites"]["capitals.jsonl"]["exact"] == 1
     assert "sampling 2 replies to each of 3 problems of capitals.jsonl" in told.export_text()
 
+    written = tmp_path / "record.json"
+    written.write_text(to_json_text(record))
+    with pytest.raises(EvaluationError, match="samples 2 there, 3 here"):
+        run_evaluation(dataclasses.replace(request, samples=3, compare_to=written), SamplingView(told))
     shown = Console(record=True, width=100, file=(tmp_path / "shown").open("w"))
     print_evaluation(record, shown)
     text = shown.export_text()
     assert max(map(len, text.splitlines())) <= 100
     assert "against 1 training problems" in text
 
-    written = tmp_path / "record.json"
-    written.write_text(to_json_text(record))
-    assert read_evaluation(written)["problems"][0].suite == "capitals.jsonl"
-    with pytest.raises(EvaluationError, match="samples 2 there, 3 here"):
-        run_evaluation(dataclasses.replace(request, samples=3, compare_to=written), SamplingView(told))
+
+@pytest.mark.slow
+def test_a_checkpoint_with_the_same_weights_replies_the_same(
+    config: Config, run_dir: Path, questions: str, make_options: Callable[..., SuiteOptions]
+) -> None:
+    base, same = PolicyChoice(Path(config.policy.path), False), PolicyChoice(run_dir, True, SAME_STEP)
+    request = EvaluationRequest(config, same, (questions,), make_options(), 2, compare_to=base)
+    record = run_evaluation(request, SamplingView())
+    compared = record["compared_to"]
+    assert compared["problems_before"] == record["problems"]
+    assert (compared["shared"], compared["suites"]["capitals.jsonl"][-1]["comparison"]["difference"]) == (3, 0.0)
+    assert record["policy"] == {"name": f"{run_dir} at step 1", "path": str(run_dir), "step": 1}
 
 
 @pytest.mark.slow
@@ -146,3 +155,16 @@ def test_suites_that_do_not_exist_or_do_not_fit_are_told(questions: str) -> None
 def test_the_config_error_of_a_run_without_config_is_kept(config: Config, tmp_path: Path) -> None:
     with pytest.raises(ConfigError), open_policy(PolicyChoice(tmp_path, True), config, ["x"], 2, print):
         pass
+
+
+@pytest.mark.slow
+def test_a_run_brings_its_config_and_its_training_problems(run_dir: Path, questions: str, tmp_path: Path) -> None:
+    flags = (f"--checkpoint={run_dir}/checkpoints/{SAME_STEP}", f"--suites={questions}", "--samples=2", "--json")
+    command = [sys.executable, "-m", "evo_jax.evaluate", *flags, f"--out={tmp_path}/record.json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record == json.loads((tmp_path / "record.json").read_text())
+    assert (record["policy"]["step"], record["settings"]["seed"]) == (SAME_STEP, 5)
+    assert record["contamination"]["suites"]["capitals.jsonl"]["exact"] == 1
+    assert "Traceback" not in done.stderr
