@@ -39,6 +39,8 @@ def test_every_threshold_has_its_value_and_reason() -> None:
             value = defaults[name]
             if isinstance(value, str):
                 assert shown == value
+            elif name in ("stages", "noted", "reply_stop"):
+                assert shown == (", ".join(value) or "none")
             else:
                 assert set(map(float, value if isinstance(value, tuple) else (value,))) <= numbers, name
     assert sorted(told) == sorted(defaults)
