@@ -117,7 +117,11 @@ def reference_of(answer: str) -> str:
 
 
 def question_instance(question: str, answer: str, place: int = 0) -> Instance:
-    """A question of a data file as an instance of `MATH_SOURCE`; its id is a hash of question and answer."""
+    """A question of a data file as an instance of `MATH_SOURCE`; its id is a hash of question and answer.
+
+    The answer is a word where the reference is a single one, else text: that decides what is taken from a reply without tags.
+    """
+    reference = reference_of(answer)
     digest = hashlib.sha256(f"{question}\0{answer}".encode("utf-8", "surrogatepass"))
     return Instance(
         instance_id=digest.hexdigest()[:32],
@@ -128,9 +132,9 @@ def question_instance(question: str, answer: str, place: int = 0) -> Instance:
         prompt=question,
         public={"question": question},
         private={},
-        reference_answer=reference_of(answer),
+        reference_answer=reference,
         family=Family.COMPUTE,
-        answer_type=AnswerType.TEXT,
+        answer_type=AnswerType.WORD if reference.isalpha() else AnswerType.TEXT,
         answer_format=ANSWER_FORMAT,
     )
 

@@ -1,6 +1,6 @@
 """A user's own questions: a JSONL file of {"question" | "problem" | "prompt": text, "answer": text}, graded by math-verify.
 
-An answer is asked for and found by the run's extraction rule, as text, like any environment's. Left out: several reference
+An answer is asked for and found by the run's extraction rule, like any environment's (`question_instance`). Left out: several reference
 answers to one question, multiple choice by letter (give the letter as the answer), and other grading than by equality.
 """
 
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from env_synth.answers import answer_instruction, extract_answer
-from env_synth.contract import AnswerType, Instance, Score
+from env_synth.contract import Instance, Score
 from env_synth.grading.math_answers import MathGrader, grader_name, question_instance
 from evo_jax.suites.records import Problem, SuiteError, SuiteOptions, limited
 
@@ -36,7 +36,7 @@ class QuestionSuite:
         ]
         kept = limited(problems, options.limit)
         self.problems = [problems[place] for place in kept]
-        self._references = [instances[place].reference_answer for place in kept]
+        self._instances = [instances[place] for place in kept]
         self._grader = grader
         self.environment_ids: frozenset[str] = frozenset()
 
@@ -48,9 +48,9 @@ class QuestionSuite:
     def grade(self, replies: Sequence[Sequence[str]]) -> list[list[Score]]:
         """See `Suite.grade`."""
         scores = []
-        for reference, group in zip(self._references, replies, strict=True):
-            answers = [extract_answer(reply, AnswerType.TEXT, self._rule) for reply in group]
-            scores.append(self._grader.score_answers(reference, answers))
+        for instance, group in zip(self._instances, replies, strict=True):
+            answers = [extract_answer(reply, instance.answer_type, self._rule) for reply in group]
+            scores.append(self._grader.score_answers(instance.reference_answer, answers))
         return scores
 
 

@@ -24,7 +24,6 @@ from evo_jax.suites.records import Suite
 
 FORMAT = "evo_jax evaluation 1"
 TABLE_WIDTH = 100
-MAX_NAME_CHARACTERS = 36
 
 
 def evaluation_json(
@@ -118,9 +117,10 @@ def _suite_table(name: str, suite: Mapping[str, Any], samples: int) -> Table:
 
 def comparison_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """Before and after, environment by environment, with the gain's 95 % interval and p-value."""
-    table = Table(title=_line(title), title_justify="left")
-    for column in ("environment", "prompts", "before", "after", "gain [95 %]", "p"):
-        table.add_column(column, justify="left" if column == "environment" else "right", no_wrap=True)
+    table = Table(title=_line(title), title_justify="left", width=TABLE_WIDTH)
+    table.add_column("environment", no_wrap=True, ratio=1)  # what is left: a long name must not cut the numbers
+    for column in ("prompts", "before", "after", "gain [95 %]", "p"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         gain = row["comparison"]
         table.add_row(

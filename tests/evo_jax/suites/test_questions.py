@@ -35,7 +35,7 @@ def test_replies_are_graded_by_the_runs_rule(path: Path, make_options: Callable[
         assert suite.problems[0].message == "What is 3 + 4?\nAnswer with the final answer alone."
         assert suite.name == "mine.jsonl"
         # No answer, and answers that are spelled alike: neither starts the grader's sandbox.
-        scores = suite.grade([["<answer>7</answer>", "So:\n7"], ["", "paris."], ["8"], ["0.5"]])
+        scores = suite.grade([["<answer>7</answer>", "So:\n7"], ["", "The capital of France is **Paris**."], ["8"], ["0.5"]])
     assert [[score.value for score in group] for group in scores] == [[1.0, 1.0], [0.0, 1.0], [1.0], [1.0]]
 
 
