@@ -85,7 +85,8 @@ def compose(operator: str, parents: Sequence[tuple[str, str]], *, seed: int) -> 
     """Builds one source out of (environment_id, source) pairs.
 
     The same arguments give the same text; consecutive seeds go round the operator's variants of its rule. Level 0 shows every
-    parent at level 0; level n shows them at levels n - 1 and n, lowered where the texts would not fit in a prompt.
+    parent at level 0; level n shows them at levels n - 1 and n (`horizon`: more of them at level n / 3), lowered where the
+    texts would not fit in a prompt.
 
     Raises:
         ComposeError: an unknown operator; not 2 to MAX_PARENTS parents; an id that is not its source's; a parent that is
@@ -99,10 +100,9 @@ def compose(operator: str, parents: Sequence[tuple[str, str]], *, seed: int) -> 
     kind = OPERATOR_TABLE[operator]
     words = kind.variants[seed % len(kind.variants)] | {
         "NAME": (operator.capitalize() + "".join(parts[parent_id].main.name for parent_id in order))[:80],
-        "MAX_LEVEL": str(min(part.max_level for part in parts.values())),
-        "ROOM": str(kind.room(len(order))),
+        "MAX_LEVEL": str(kind.max_level or min(part.max_level for part in parts.values())),
     }
-    source = _assemble(parts, order, kind.source(words))
+    source = _assemble(parts, order, kind.source(words, len(order)))
     size, lines = len(source.encode("utf-8", "surrogatepass")), source.count("\n") + 1
     if size > MAX_SOURCE_BYTES or lines > MAX_SOURCE_LINES:
         raise ComposeError(

@@ -1,14 +1,15 @@
-"""The operators, as the text of the class that a composite puts on top of its parents.
+"""The operators: the table of them, and the text of the frame that every composite has around its operator's rule.
 
 The texts are environment source: they keep the contract's rules and are never run here. Words between @ are filled in.
-Every operator shows its parents' problems in full, numbered, and states its rule after them; from level 2 up the rules of
-`chained` and `summed` reduce modulo a number drawn for the instance, so that the answers spread evenly.
+Left out: the rules themselves (`rules`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from env_synth.compose.rules import CHAINED, HORIZON, PARALLEL, SELECT, SORT, SUMMED
 from env_synth.contract import AnswerType
 
 MAX_PARENTS = 4
@@ -57,126 +58,57 @@ _VERIFY = """
         return 1.0 if [int(part) for part in parts] == [int(part) for part in reference.split()] else 0.0
 """
 
-_CHAINED = """
-    def generate(self, rng, level):
-        first = draw_problem(rng, 0, max(0, level - 1))
-        links = []
-        for part in range(1, len(PARTS)):
-            inner = max(0, level - 1 + part % 2)
-            choices = [draw_problem(rng, part, inner) for _ in range(2 if level > 1 else 1)]
-            links.append({"choices": choices, "factor": rng.randint(2, 9) if level > 1 else 1})
-        return {"first": first, "links": links, "modulus": rng.randint(100, 999) if level > 1 else 0}, {}
-
-    def render(self, public):
-        modulus = public["modulus"]
-        reduced = f", reduced modulo {modulus} to 0..{modulus - 1}" if modulus else ""
-        shown, steps = [(0, public["first"])], [f"Let RESULT be the answer to problem 1{reduced}."]
-        for part, link in enumerate(public["links"], 1):
-            number, factor = len(shown) + 1, link["factor"]
-            if len(link["choices"]) == 2:
-                steps.append(f"If RESULT is even, solve problem {number}, else problem {number + 1}.")
-            else:
-                steps.append(f"Solve problem {number}.")
-            value = f"@TEXT@{reduced}" if modulus else "RESULT + ANSWER"
-            steps.append(f"Let ANSWER be its answer, and replace RESULT by {value}.")
-            shown += [(part, choice) for choice in link["choices"]]
-        return list_problems(shown) + "\\n".join(steps) + "\\nWhat is RESULT at the end?"
-
-    def reference(self, public, private):
-        modulus = public["modulus"]
-        result = solve_problem(0, public["first"])
-        for part, link in enumerate(public["links"], 1):
-            result = result % modulus if modulus else result
-            choices, factor = link["choices"], link["factor"]
-            answer = solve_problem(part, choices[result % len(choices)])
-            result = @VALUE@
-        return str(result % modulus if modulus else result)
-"""
-
-_PARALLEL = """
-    def generate(self, rng, level):
-        return {"problems": [draw_problem(rng, part, max(0, level - 1 + part % 2)) for part in range(len(PARTS))]}, {}
-
-    def render(self, public):
-        problems = list_problems(list(enumerate(public["problems"])))
-        return problems + f"What are the answers to problems @FIRST@ to @LAST@, in this order?"
-
-    def reference(self, public, private):
-        answers = [str(solve_problem(part, problem)) for part, problem in enumerate(public["problems"])]
-        return " ".join(@ANSWERS@)
-"""
-
-_SUMMED = """
-    def generate(self, rng, level):
-        problems = [draw_problem(rng, part, max(0, level - 1 + part % 2)) for part in range(len(PARTS))]
-        factors = [rng.randint(2, 9) if level > 1 else 1 for _ in PARTS]
-        return {"problems": problems, "factors": factors, "modulus": rng.randint(100, 999) if level > 1 else 0}, {}
-
-    def render(self, public):
-        modulus = public["modulus"]
-        names = [f"ANSWER{number}" for number in range(1, len(PARTS) + 1)]
-        terms = [f"{factor} * {name}" if modulus else name for factor, name in zip(public["factors"], names, strict=True)]
-        total = " + ".join(terms)
-        if modulus:
-            total = f"({total}) modulo {modulus}, from 0 to {modulus - 1}"
-        problems = list_problems(list(enumerate(public["problems"])))
-        return problems + f"Let {', '.join(names)} be the answers to problems 1 to {len(PARTS)}.\\nWhat is {total}?"
-
-    def reference(self, public, private):
-        answers = [solve_problem(part, problem) for part, problem in enumerate(public["problems"])]
-        total = sum(factor * answer for factor, answer in zip(public["factors"], answers, strict=True))
-        return str(total % public["modulus"] if public["modulus"] else total)
-"""
-
 
 @dataclass(frozen=True)
 class Operator:
     """How an operator looks in a composite's source.
 
-    `problems_per_parent`: how many problems of each parent after the first one prompt can hold.
-    `variants`: the ways to fill in the rule, which consecutive seeds of `compose` go round.
+    `most_problems`: how many problems one prompt may hold, by the number of parents. `variants`: the ways to fill in the rule,
+    which consecutive seeds of `compose` go round. `max_level`: its own, where the level is not the parents'; None: the lowest
+    of theirs.
     """
 
     methods: str
     summary: str
     answer_type: AnswerType
     answer_format: str
-    problems_per_parent: int
+    most_problems: Callable[[int], int]
     order_matters: bool
     variants: tuple[dict[str, str], ...]
+    max_level: int | None = None
 
-    def room(self, parents: int) -> int:
-        """Characters that one problem may take in the prompt."""
-        return PROMPT_CHARACTERS // (1 + self.problems_per_parent * (parents - 1))
-
-    def source(self, words: dict[str, str]) -> str:
+    def source(self, words: dict[str, str], parents: int) -> str:
         """The operator's own source with `words` filled in (words not given stay as they are)."""
         text = _FRAME + self.methods + _VERIFY
+        problems = self.most_problems(parents)
         known = {"SUMMARY": self.summary, "TYPE": str(self.answer_type), "FORMAT": self.answer_format}
+        known |= {"ROOM": str(PROMPT_CHARACTERS // problems), "PROBLEMS": str(problems)}
         for word, value in (known | words).items():
             text = text.replace(f"@{word}@", value)
         return text
 
 
+_STEPS = (
+    {"TEXT": "{factor} * RESULT + ANSWER", "VALUE": "factor * result + answer"},
+    {"TEXT": "RESULT + {factor} * ANSWER", "VALUE": "result + factor * answer"},
+)
+
 OPERATOR_TABLE: dict[str, Operator] = {
     "chained": Operator(
-        _CHAINED,
+        CHAINED,
         "The result so far decides which problem comes next; every answer on the way enters the result.",
         AnswerType.INT,
         "one integer",
-        problems_per_parent=2,
+        most_problems=lambda parents: 2 * parents - 1,
         order_matters=True,
-        variants=(
-            {"TEXT": "{factor} * RESULT + ANSWER", "VALUE": "factor * result + answer"},
-            {"TEXT": "RESULT + {factor} * ANSWER", "VALUE": "result + factor * answer"},
-        ),
+        variants=_STEPS,
     ),
     "parallel": Operator(
-        _PARALLEL,
+        PARALLEL,
         "Solve every problem and give all answers.",
         AnswerType.INTS,
         "the answers, separated by spaces",
-        problems_per_parent=1,
+        most_problems=lambda parents: parents,
         order_matters=True,
         variants=(
             {"FIRST": "1", "LAST": "{len(PARTS)}", "ANSWERS": "answers"},
@@ -184,13 +116,59 @@ OPERATOR_TABLE: dict[str, Operator] = {
         ),
     ),
     "summed": Operator(
-        _SUMMED,
+        SUMMED,
         "Solve every problem and combine the answers in one weighted sum.",
         AnswerType.INT,
         "one integer",
-        problems_per_parent=1,
+        most_problems=lambda parents: parents,
         order_matters=False,
         variants=({},),
+    ),
+    "select": Operator(
+        SELECT,
+        "Solve every problem and give the answer that a rule over all answers selects.",
+        AnswerType.INT,
+        "one integer",
+        most_problems=lambda parents: 6,
+        order_matters=False,
+        variants=(
+            {
+                "WHICH": "place",
+                "DRAWN": "rng.randint(1, len(problems))",
+                "TEXT": "Sort the problems by KEY, the smallest first; of equal ones, the lower problem number comes first.",
+                "TAKEN": "the problem in place {which}",
+                "SORT_KEY": "keys[place]",
+                "INDEX": "which - 1",
+            },
+            {
+                "WHICH": "target",
+                "DRAWN": "rng.randint(1, modulus - 1 if modulus else 12)",
+                "TEXT": "Find the problem whose KEY is nearest to {which}, above or below; "
+                "of equally near ones, take the one with the lower problem number.",
+                "TAKEN": "that problem",
+                "SORT_KEY": "abs(keys[place] - which)",
+                "INDEX": "0",
+            },
+        ),
+    ),
+    "sort": Operator(
+        SORT,
+        "Solve every problem and give all answers in an order that they decide.",
+        AnswerType.INTS,
+        "the answers in this order, separated by spaces",
+        most_problems=lambda parents: 6,
+        order_matters=False,
+        variants=({"FIRST": "smallest", "SORT_KEY": "keys[place]"}, {"FIRST": "largest", "SORT_KEY": "-keys[place]"}),
+    ),
+    "horizon": Operator(
+        HORIZON,
+        "A chain that grows by a link with each level: the result so far decides which of two problems is its next input.",
+        AnswerType.INT,
+        "one integer",
+        most_problems=lambda parents: 16,  # of 11 links, 5 with two
+        order_matters=True,
+        variants=_STEPS,
+        max_level=9,
     ),
 }
 OPERATORS: tuple[str, ...] = tuple(OPERATOR_TABLE)
