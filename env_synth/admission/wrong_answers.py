@@ -42,7 +42,9 @@ def same_value(answer: str, reference: str, answer_type: AnswerType) -> bool:
     if answer_type in (AnswerType.INT, AnswerType.INTS):
         joined = answer_type is AnswerType.INT
         return _numbers(left, joined) == _numbers(right, joined)
-    return _plain(left, right) == _plain(right, right)
+    if _plain(left, right) == _plain(right, right):
+        return True
+    return _plain(_unpadded(left, right), right, " ") == _plain(right, right, " ")  # apart, or "11 0010" would be "1110"
 
 
 def _folded(text: str) -> str:
@@ -68,18 +70,21 @@ def _spelled(number: str) -> str:
     return "-" + size if number[0] == "-" and size != "0" else size
 
 
-def _plain(text: str, reference: str) -> str:
-    """A text without spaces, brackets, quotes, zeros and pluses before numbers, and signs that part or decorate.
+def _plain(text: str, reference: str, joiner: str = "") -> str:
+    """A text without spaces, brackets and quotes, and without signs that part or decorate and mean nothing here.
 
-    What the reference uses itself means something: "a > b" and "a < b" differ, "a b" and "a > b" do not; "07 May" is the
-    7th where no number of the reference is padded, and "007" is not "7" where it names an agent.
+    `joiner` stands where they were. A sign that the reference uses itself means something: "a > b" and "a < b" differ, "a b"
+    and "a > b" do not.
     """
+    idle = "".join(sign for sign in _DECORATION if sign not in reference)
+    return re.sub(rf"[\s\"'`.,;:()\[\]{{}}*{re.escape(idle)}]+", joiner, text).strip(joiner or None)
+
+
+def _unpadded(text: str, reference: str) -> str:
+    """A text without zeros and pluses before numbers, where the reference uses none: "07 May" is the 7th, "007" an agent."""
     if not _PADDING.search(reference):
         text = _PADDING.sub(r"\g<sign>", text)
-    if "+" not in reference:
-        text = _PLUS.sub("", text)
-    idle = "".join(sign for sign in _DECORATION if sign not in reference)
-    return re.sub(rf"[\s\"'`.,;:()\[\]{{}}*{re.escape(idle)}]+", "", text)
+    return text if "+" in reference else _PLUS.sub("", text)
 
 
 def number_or_word_tokens(reference: str) -> list[str]:
