@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,11 +38,29 @@ ADDRESS_SPACE_MIB = 1024  # sympy and what it may build; an ordinary worker has 
 VERIFY_TIMEOUT_S = 3.0  # of CPU time, of one group and then of one answer: `simplify` is slow on sound terms too
 ANSWER_FORMAT = "the final answer alone"
 
-MATH_SOURCE = '''"""Answers compared with math-verify; its instances are questions that somebody else wrote."""
+_WORDS = r"[^\W\d_]+(?:[\s'’.,:;-]+[^\W\d_]+)*"
+_SOLUTION_MARK = "####"  # GSM8K writes its answers behind it
 
-import re
 
-import math_verify
+class MathVerifyMissingError(EnvSynthError):
+    """math-verify is not installed."""
+
+
+# --- spelling: these functions are also the first part of MATH_SOURCE, so that nobody compares otherwise ---------------
+
+
+def same_spelling(first: str, second: str) -> bool:
+    """Equal but for case, blanks, dollar signs around the whole and a full stop at the end."""
+    first, second = (" ".join(text.split()).rstrip(".").strip("$ ").casefold() for text in (first, second))
+    return first == second
+
+
+def is_words(reference: str) -> bool:
+    """Letters and what stands between words, nothing else: only spelling can compare them."""
+    return re.fullmatch(_WORDS, reference) is not None
+
+
+_COMPARISON = """
 
 PLAIN = re.compile(r"[-+]?[$]?[0-9][0-9.,\\s+*/^()-]*%?")
 DELIMITED = re.compile(r"\\$|\\\\boxed|\\\\\\(|\\\\\\[")
@@ -68,17 +87,20 @@ class MathAnswer:
         raise ValueError("answers are read from a file, not made")
 
     def verify(self, public, answer, reference):
+        if same_spelling(reference, answer):
+            return 1.0
+        if is_words(reference):
+            return 0.0
         plain = PLAIN.fullmatch(reference) is not None
         gold = parsed(reference, plain)
         return 1.0 if gold and math_verify.verify(gold, parsed(answer, plain), timeout_seconds=None) else 0.0
-'''
-
-_WORDS = re.compile(r"[^\W\d_]+(?:[\s'’.,:;-]+[^\W\d_]+)*")
-_SOLUTION_MARK = "####"  # GSM8K writes its answers behind it
-
-
-class MathVerifyMissingError(EnvSynthError):
-    """math-verify is not installed."""
+"""
+MATH_SOURCE = (
+    '"""Answers compared with math-verify; its instances are questions that somebody else wrote."""\n\n'
+    f"import re\n\nimport math_verify\n\n_WORDS = {_WORDS!r}\n\n\n"
+    + "\n\n".join(inspect.getsource(function) for function in (same_spelling, is_words))
+    + _COMPARISON
+)
 
 
 def find_import_path() -> tuple[str, ...]:
@@ -100,15 +122,20 @@ def grader_name() -> str:
     return f"math-verify {importlib.metadata.version('math-verify')}"
 
 
+def math_settings(config: SandboxConfig) -> tuple[SandboxConfig, Preload]:
+    """What a sandbox or a scoring pool needs to run `MATH_SOURCE`. Raises MathVerifyMissingError."""
+    settings = replace(
+        config,
+        address_space_mib=max(config.address_space_mib, ADDRESS_SPACE_MIB),
+        verify_timeout_s=max(config.verify_timeout_s, VERIFY_TIMEOUT_S),
+    )
+    return settings, Preload(PRELOAD_MODULE, "", find_import_path())
+
+
 def math_sandbox(config: SandboxConfig | None = None) -> Sandbox:
     """A sandbox whose workers can run `MATH_SOURCE`. Raises MathVerifyMissingError, and SandboxError as any does."""
-    settings = config or SandboxConfig()
-    settings = replace(
-        settings,
-        address_space_mib=max(settings.address_space_mib, ADDRESS_SPACE_MIB),
-        verify_timeout_s=max(settings.verify_timeout_s, VERIFY_TIMEOUT_S),
-    )
-    return Sandbox(settings, preload=Preload(PRELOAD_MODULE, "", find_import_path()))
+    settings, preload = math_settings(config or SandboxConfig())
+    return Sandbox(settings, preload=preload)
 
 
 def reference_of(answer: str) -> str:
@@ -169,7 +196,7 @@ class MathGrader:
         reference = tidy_answer(reference)
         scores = [Score(1.0 if answer is not None and same_spelling(reference, answer) else 0.0) for answer in answers]
         open_places = [place for place, score in enumerate(scores) if answers[place] and not score.value]
-        if not open_places or _WORDS.fullmatch(reference):
+        if not open_places or is_words(reference):
             return scores
         self._is_started = True
         opened = open_environment(self._sandbox, MATH_SOURCE, trusted=True)
@@ -201,15 +228,6 @@ def grade_math_answers(pairs: Sequence[tuple[str, str]], config: SandboxConfig |
                 raise EnvSynthError(f"the comparison of answers failed on this machine: {score.failure.detail}")
             equal.append(score.value == 1.0)
     return equal
-
-
-def same_spelling(first: str, second: str) -> bool:
-    """Equal but for case, blanks, dollar signs around the whole and a full stop at the end."""
-    return _spelling(first) == _spelling(second)
-
-
-def _spelling(text: str) -> str:
-    return " ".join(text.split()).rstrip(".").strip("$ ").casefold()
 
 
 def _settled(grade: float | Failure) -> Score:

@@ -3,8 +3,11 @@ from collections.abc import Iterator
 import pytest
 
 from env_synth.config import SandboxConfig
+from env_synth.contract import Failure, environment_id
+from env_synth.environment import open_environment
 from env_synth.grading import math_answers
 from env_synth.grading.math_answers import (
+    MATH_SOURCE,
     MathGrader,
     MathVerifyMissingError,
     grade_math_answers,
@@ -43,6 +46,17 @@ def test_equal_is_as_in_mathematics(grader: MathGrader, reference: str, equal: l
 def test_words_are_compared_by_their_spelling_alone(grader: MathGrader) -> None:
     # As a product of letters, which is how LaTeX reads them, the two would be equal.
     assert [score.value for score in grader.score_answers("listen", ["silent", "Listen.", "listen to me"])] == [0.0, 1.0, 0.0]
+
+
+def test_the_source_decides_as_the_grader_does(grader: MathGrader) -> None:
+    with math_answers.math_sandbox(SandboxConfig(workers=1)) as sandbox:
+        opened = open_environment(sandbox, MATH_SOURCE, trusted=True)
+        assert not isinstance(opened, Failure)
+        with opened:
+            pairs = [("listen", "silent"), ("Paris", "paris."), ("1/2", "0.5"), ("red", "the red one")]
+            grades = opened.verify_cases([({"question": ""}, answer, reference) for reference, answer in pairs])
+    assert grades == [0.0, 1.0, 1.0, 0.0]
+    assert environment_id(MATH_SOURCE) == question_instance("x", "y").environment_id
 
 
 def test_no_answer_is_wrong_and_not_invalid(grader: MathGrader) -> None:
