@@ -8,6 +8,7 @@ failed with a clear error, 2 misuse, 130 interrupted. Left out: training on anyt
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,8 +87,8 @@ def _evaluate() -> int:
         config = read_config(policy.path)
     config.validate()
     out = Path(OUT.value) if OUT.value else None
-    if out is not None and not out.absolute().parent.is_dir():
-        raise ConfigError(f"--out: there is no directory {out.absolute().parent}")
+    if out is not None and (out.is_dir() or not os.access(out if out.exists() else out.absolute().parent, os.W_OK)):
+        raise ConfigError(f"--out={out} cannot be written: name a file in a directory that exists")
     keep_freed_memory()
     from evo_jax.suites.catalogue import check_names
 
