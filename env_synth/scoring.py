@@ -25,6 +25,7 @@ from env_synth.contract import EnvironmentInfo, Failure, FailureClass, Family, I
 from env_synth.environment import to_score
 from env_synth.sandbox import messages
 from env_synth.sandbox.host import Sandbox, Worker
+from env_synth.sandbox.launch import Preload
 from env_synth.sandbox.lockdown import Layers
 
 CHUNK_ANSWERS = 64  # answers in one message
@@ -125,15 +126,17 @@ class _Run:
 class ScoringPool:
     """Scores groups of replies. A context manager; `score` may be called from many threads at once."""
 
-    def __init__(self, config: SandboxConfig, scoring: ScoringConfig, layers: Layers | None = None) -> None:
-        """`layers`: only for tests, to take a layer of the sandbox away."""
+    def __init__(
+        self, config: SandboxConfig, scoring: ScoringConfig, layers: Layers | None = None, preload: Preload | None = None
+    ) -> None:
+        """`layers`: only for tests, to take a layer of the sandbox away. `preload`: as `Sandbox` takes it."""
         config.validate()
         scoring.validate()
         self.counters = ScoringCounters()
         self.containment = ""  # once started: the sandbox's tier, for the records
         self._config = config
         self._scoring = scoring
-        self._sandbox = Sandbox(config, layers)
+        self._sandbox = Sandbox(config, layers, preload)
         self._slots = threading.BoundedSemaphore(scoring.max_queued_groups)
         self._lock = threading.Lock()
         self._queue: collections.deque[_Task] = collections.deque()

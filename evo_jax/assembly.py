@@ -15,8 +15,10 @@ from typing import Any
 
 from flax import nnx
 
-from env_synth.config import MODEL_STAGES
+from env_synth.config import MODEL_STAGES, EnvSynthConfig
 from env_synth.contract import Instance, Split
+from env_synth.grading.math_answers import math_settings
+from env_synth.grading.questions import read_questions
 from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import ScoringPool
@@ -64,6 +66,7 @@ class Ring:
     pool: EnvironmentPool
     evolution: Evolution | None
     scoring: ScoringPool
+    training_scoring: ScoringPool  # the same, but where questions are trained on
     loader: Loader
     snapshot: Snapshot
     held_out: list[Instance]
@@ -180,7 +183,8 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             policy.tokenizer, config.env_synth.scoring.extraction_rule, config.rollout.max_prompt_tokens
         )
         sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
-        pool = EnvironmentPool(config, registry, sandbox, registry_path, prompt_format.fits)
+        questions = read_questions(Path(config.data.questions)) if config.data.questions else []
+        pool = EnvironmentPool(config, registry, sandbox, registry_path, prompt_format.fits, questions)
         evolution = None
         if config.evolve.enabled:
             sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
@@ -188,6 +192,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             stack.callback(evolution.close)
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, checkpoint.progress if checkpoint else None)
         scoring = stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring))
+        training_scoring = stack.enter_context(_question_scoring(config.env_synth)) if questions else scoring
         registry.record_containment(scoring.containment, step=step)
 
         engine = build_engine(config, policy)
@@ -214,6 +219,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             pool=pool,
             evolution=evolution,
             scoring=scoring,
+            training_scoring=training_scoring,
             loader=loader,
             snapshot=snapshot,
             held_out=_held_out_of_seeds(pool.open_snapshot(1)),
@@ -225,6 +231,11 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             names=pool.names(),
             sources=pool.sources(),
         )
+
+
+def _question_scoring(config: EnvSynthConfig) -> ScoringPool:
+    sandbox, preload = math_settings(config.sandbox)
+    return ScoringPool(sandbox, config.scoring, preload=preload)
 
 
 def _evolution_parts(config: Config, policy: Policy, registry: Registry, pool: EnvironmentPool) -> EvolutionParts:

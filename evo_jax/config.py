@@ -218,6 +218,7 @@ class DataConfig:
 
     seeds: tuple[str, ...] = ()  # names of seed environments; empty: all ten
     levels: tuple[int, ...] = (0, 1)  # levels mixed when an environment enters the pool
+    questions: str = ""  # JSONL of questions and answers to train on in place of the environments, which stay held out
     rewards: str = "verified"  # "verified", or "random": the control arm that must not learn
 
     def validate(self) -> None:
@@ -349,6 +350,8 @@ class Config:
                 section.validate()  # type: ignore[union-attr]
         if self.optimizer.warmup_steps > self.steps:
             raise ConfigError(f"optimizer.warmup_steps={self.optimizer.warmup_steps} exceeds steps={self.steps}")
+        if self.data.questions and self.evolve.enabled:
+            raise ConfigError("data.questions is the arm of fixed public data: it needs evolve.enabled=False")
         self._validate_engine()
         self._validate_model_stages()
 

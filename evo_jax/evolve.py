@@ -95,9 +95,7 @@ class Evolution:
         asked = self._proposing.prompts(step)
         rollouts = None
         if asked.prompts.prompts:
-            limits = SamplingParams(
-                self._config.evolve.max_proposal_tokens, self._config.evolve.proposal_temperature
-            )
+            limits = SamplingParams(self._config.evolve.max_proposal_tokens, self._config.evolve.proposal_temperature)
             completions = engine.generate(to_requests(asked.prompts, limits, self._config.seed, step, "proposals"))
             rollouts = to_rollout_batch(asked.prompts, completions, pad_token_id=self._tokenizer.pad_token_id)
         self._horizon = self._next_horizon()

@@ -15,6 +15,8 @@ from typing import Any
 from env_synth.contract import Failure, FailureClass, Instance, Proposal, Split
 from env_synth.environment import Environment, open_environment
 from env_synth.errors import ContractError
+from env_synth.grading.math_answers import MATH_SOURCE
+from env_synth.grading.questions import QUESTIONS_ID
 from env_synth.instances import draw_instances
 from env_synth.registry import EnvironmentRecord, Registry
 from env_synth.sandbox.host import Sandbox
@@ -39,10 +41,18 @@ class EnvironmentPool:
         sandbox: Sandbox,
         directory: Path,
         fits: Callable[[Instance], bool] = lambda instance: True,
+        questions: Sequence[Instance] = (),
     ) -> None:
-        """`fits`: whether the rollout engine takes an instance's prompt; the others are never dealt."""
+        """`fits`: whether the rollout engine takes an instance's prompt; the others are never dealt.
+
+        `questions` are trained on in place of the environments, which are then only evaluated on. Raises ConfigError where
+        none of them fits.
+        """
         self._config, self._registry, self._sandbox, self._directory = config, registry, sandbox, directory
         self._fits = fits
+        self._questions = [question for question in questions if fits(question)]
+        if questions and not self._questions:
+            raise ConfigError(f"data.questions={config.data.questions}: {TOO_LONG}")
         self._next_index: dict[str, int] = {}  # (environment, level) -> first instance index not yet minted
         self._scores: dict[str, list[int]] = {}  # environment -> [failed, all] since it entered
         self._standings: dict[str, Standing] = {}  # environment -> how the policy does on it at its present level
@@ -89,20 +99,22 @@ class EnvironmentPool:
     @property
     def pinned(self) -> frozenset[str]:
         """Ids of this project's own seeds, whose sources are known by hash and may run at any sandbox tier."""
-        return frozenset(SEED_SHA256.values())
+        return frozenset({*SEED_SHA256.values(), QUESTIONS_ID})
 
     def sources(self) -> dict[str, str]:
-        """Environment id -> source of every environment ever admitted."""
-        return {record.environment_id: record.source for record in self._registry.environments()}
+        """Environment id -> source of every environment ever admitted, and of what grades questions."""
+        admitted = {record.environment_id: record.source for record in self._registry.environments()}
+        return admitted | ({QUESTIONS_ID: MATH_SOURCE} if self._questions else {})
 
     def names(self) -> dict[str, str]:
         """Environment id -> a short readable name, unique in this run: the seed's name, or class name and id."""
-        return {
+        names = {
             record.environment_id: record.operator
             if record.origin == "seed"
             else f"{record.info.class_name}-{record.environment_id[:6]}"
             for record in self._registry.environments()
         }
+        return names | ({QUESTIONS_ID: Path(self._config.data.questions).stem} if self._questions else {})
 
     def levels(self, record: EnvironmentRecord) -> tuple[int, ...]:
         """The levels dealt of an environment: its own where it was calibrated, else data.levels, moved as its level was."""
@@ -238,6 +250,8 @@ class EnvironmentPool:
             self._registry.set_status(
                 broken[0].environment_id, "quarantined", step=step, reason="cannot make instances", evidence=evidence
             )
+        if self._questions:
+            entries.append(SnapshotEntry(QUESTIONS_ID, 0, 1.0, self._next_questions(), ()))
         write_snapshot(self._directory, number, entries, replace=True)
         self._registry.record_snapshot(number, step=step)
         return Snapshot.open(self._directory, number)
@@ -247,6 +261,8 @@ class EnvironmentPool:
         learned = evolve.enabled and evolve.sampling == "learnability"
         worth = {record.environment_id: self.learnability(record.environment_id) for record in active} if learned else None
         weights = sampling_weights(active, evolve.seed_sampling_floor, worth)
+        if self._questions:
+            return dict.fromkeys(weights, 0.0)
         kept = 1.0 - evolve.mastered_sampling_fraction * len(review)
         looked_at = {record.environment_id: evolve.mastered_sampling_fraction for record in review}
         return {identity: weight * kept for identity, weight in weights.items()} | looked_at
@@ -275,6 +291,21 @@ class EnvironmentPool:
                     return held_out
                 entries.append(SnapshotEntry(record.environment_id, level, weight / len(levels), train, held_out))
         return entries
+
+    def _next_questions(self) -> tuple[Instance, ...]:
+        """What a round deals at most of the questions: all come before any comes again, in another order every time."""
+        config = self._config
+        prompts_per_step = config.rollout.prompts_per_step + config.objective.max_backfill_prompts
+        first = self._next_index.get(QUESTIONS_ID, 0)
+        self._next_index[QUESTIONS_ID] = first + config.evolve.round_steps * prompts_per_step
+        orders: dict[int, list[Instance]] = {}
+        dealt = []
+        for index in range(first, self._next_index[QUESTIONS_ID]):
+            epoch, place = divmod(index, len(self._questions))
+            if epoch not in orders:
+                orders[epoch] = random.Random(f"{config.seed}/{epoch}/questions").sample(self._questions, len(self._questions))
+            dealt.append(orders[epoch][place])
+        return tuple(dealt)
 
     def _mint(self, environment: Environment, level: int, count: int) -> tuple[Instance, ...] | Failure:
         """Instances that were never dealt; a small space of prompts comes round again rather than running dry."""

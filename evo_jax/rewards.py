@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
-from env_synth.contract import Instance
+from env_synth.contract import Instance, Score
+from env_synth.grading.questions import QUESTIONS_ID
 from env_synth.scoring import ScoreItem, ScoringPool
 from evo_jax.records import RolloutBatch, ScoredBatch
 
@@ -34,11 +35,21 @@ def score_rollouts(
         )
         for place, instance in enumerate(instances)
     ]
-    scores = [score for group in pool.score(items) for score in group]
+    scores = [
+        _of_question(score) if instance.environment_id == QUESTIONS_ID else score
+        for instance, group in zip(instances, pool.score(items), strict=True)
+        for score in group
+    ]
     valid = np.array([score.valid for score in scores], np.bool_)
     values = np.array([score.value if score.valid else 0.0 for score in scores], np.float32)
     faults = [score.failure is not None and score.failure.failure_class.is_host_fault for score in scores]
     return ScoredBatch(rollouts, values, valid, np.array(faults, np.bool_))
+
+
+def _of_question(score: Score) -> Score:
+    """An answer that cannot be compared within the limits is wrong: nobody shall escape a 0 by writing one."""
+    failure = score.failure
+    return score if failure is None or failure.failure_class.is_host_fault else Score(0.0)
 
 
 def randomise_rewards(scored: ScoredBatch, run_seed: int, step: int, batch: int) -> ScoredBatch:

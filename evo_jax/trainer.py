@@ -153,8 +153,8 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
             rollouts = to_rollout_batch(prompts, completions, pad_token_id=ring.pad_token_id)
         record.sampled_tokens += int(rollouts.lengths.sum())
         with record.clock.phase("time/scoring", "scoring"):
-            scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.scoring)
-            ring.pool.quarantine(ring.scoring.take_mismatches(), ring.step)
+            scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.training_scoring)
+            ring.pool.quarantine(ring.training_scoring.take_mismatches(), ring.step)
         is_control = config.data.rewards == "random"
         rewarded = randomise_rewards(scored, config.seed, ring.step, len(batches)) if is_control else scored
         batches.append(compute_advantages(rewarded, config.objective))

@@ -4,6 +4,8 @@ import pytest
 
 from env_synth.config import SandboxConfig
 from env_synth.contract import Proposal, Split
+from env_synth.grading.math_answers import question_instance
+from env_synth.grading.questions import QUESTIONS_ID
 from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import Mismatch
@@ -123,3 +125,23 @@ def test_an_unknown_seed_is_named(config: Config, tmp_path: Path) -> None:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)
         with pytest.raises(ConfigError, match="grid_path"):
             pool.add_seeds()
+
+
+def test_questions_are_trained_on_in_place_of_environments_each_once_an_epoch(config: Config, tmp_path: Path) -> None:
+    config.evolve.enabled = False
+    config.data.questions = "asked.jsonl"
+    config.rollout.prompts_per_step = 3
+    config.evolve.round_steps = 1
+    questions = [question_instance(f"What is {n} + {n}?", str(2 * n), n) for n in range(6)]
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path, lambda instance: "5 + 5" not in instance.prompt, questions)
+        pool.add_seeds()
+        rounds = [pool.make_snapshot(number, number, None) for number in (1, 2)]
+        dealt = [s.instance(QUESTIONS_ID, Split.TRAIN, 0, i).prompt for s in rounds for i in range(3)]
+        assert sorted(dealt[:5]) == [f"What is {n} + {n}?" for n in range(5)]
+        assert {e.environment_id: e.weight for e in rounds[0].environments if e.weight} == {QUESTIONS_ID: 1.0}
+        seed = registry.environments()[0].environment_id
+        assert rounds[0].count(seed, Split.HELD_OUT, 2) == 2
+        assert pool.names()[QUESTIONS_ID] == "asked"
+        with pytest.raises(ConfigError, match=r"asked\.jsonl.*short enough"):
+            EnvironmentPool(config, registry, sandbox, tmp_path, lambda instance: False, questions)

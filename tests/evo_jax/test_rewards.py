@@ -3,6 +3,8 @@ import numpy as np
 from env_synth.config import SandboxConfig, ScoringConfig
 from env_synth.contract import Failure, Instance, Split
 from env_synth.environment import open_environment
+from env_synth.grading.math_answers import MATH_SOURCE, math_settings, question_instance
+from env_synth.grading.questions import QUESTIONS_ID
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import ScoringPool
 from env_synth.seeds import SEED_SHA256, seed_sources
@@ -71,3 +73,14 @@ def test_random_rewards_are_fair_fixed_by_seed_and_step_and_keep_the_mask() -> N
     assert set(first.rewards.tolist()) == {0.0, 1.0}
     assert abs(first.rewards.mean() - 0.5) < 0.04  # five standard errors
     np.testing.assert_array_equal(first.valid, valid)
+
+
+def test_an_answer_to_a_question_that_cannot_be_compared_is_wrong_and_not_masked() -> None:
+    instance = question_instance("Half of one?", "1/2")
+    texts = ("<answer>0.5</answer>", "<answer>9**9**9**9**9</answer>", "<answer>\\frac{2}{4}</answer>", "none")
+    settings, preload = math_settings(SandboxConfig())
+    with ScoringPool(settings, ScoringConfig(), preload=preload) as pool:
+        rollouts = rollouts_of([instance], texts)
+        scored = score_rollouts(rollouts, [instance], {QUESTIONS_ID: MATH_SOURCE}, frozenset({QUESTIONS_ID}), pool)
+    assert scored.rewards.tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert scored.valid.all()

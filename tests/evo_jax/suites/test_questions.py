@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evo_jax.suites.questions import open_questions, read_questions
-from evo_jax.suites.records import SuiteError, SuiteOptions
+from evo_jax.suites.questions import open_questions
+from evo_jax.suites.records import SuiteOptions
 
 LINES = [
     {"question": "What is 3 + 4?", "answer": "7"},
@@ -22,10 +22,6 @@ def path(tmp_path: Path) -> Path:
     file = tmp_path / "mine.jsonl"
     file.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in LINES) + "\n")
     return file
-
-
-def test_questions_are_read_each_once(path: Path) -> None:
-    assert [instance.reference_answer for instance in read_questions(path)] == ["7", "Paris", "8", "0.5"]
 
 
 def test_replies_are_graded_by_the_runs_rule(path: Path, make_options: Callable[..., SuiteOptions]) -> None:
@@ -45,24 +41,3 @@ def test_a_limit_chooses_by_id_and_not_by_place(path: Path, make_options: Callab
         path.write_text("\n".join(json.dumps(line) for line in reversed(LINES)))
         assert {p.problem_id for p in open_questions(path, make_options(limit=2), stack).problems} == chosen
     assert len(chosen) == 2
-
-
-@pytest.mark.parametrize(
-    "line",
-    ['{"question": "x"}', '{"answer": "x"}', "[1]", "{", '{"question": 1, "answer": "x"}', '{"question": "x", "answer": true}'],
-)
-def test_a_line_that_is_no_question_is_named(tmp_path: Path, line: str) -> None:
-    file = tmp_path / "bad.jsonl"
-    file.write_text(json.dumps(LINES[0]) + "\n" + line + "\n")
-    with pytest.raises(SuiteError, match=r"bad\.jsonl, line 2"):
-        read_questions(file)
-
-
-def test_a_file_that_is_empty_or_not_text_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "empty.jsonl"
-    file.write_text("\n")
-    with pytest.raises(SuiteError, match="holds no question"):
-        read_questions(file)
-    file.write_bytes(b"\xff\xfe")
-    with pytest.raises(SuiteError, match="cannot be read"):
-        read_questions(file)

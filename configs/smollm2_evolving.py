@@ -1,0 +1,18 @@
+"""SmolLM2-135M on environments that evolve: the fixed arm's, and what is composed and proposed on the way.
+
+Command: .venv/bin/python -m evo_jax.train --config=configs/smollm2_evolving.py
+Hardware: two CPU cores. Wall time and result: not run yet; the fixed arm takes 37 minutes.
+"""
+
+from configs.smollm2_cpu import get_config as fixed_environments
+from evo_jax.config import Config
+
+
+def get_config() -> Config:
+    """The fixed arm with the outer loop: rounds of eight updates, calibration, levels and shares by the solve rate."""
+    config = fixed_environments()
+    config.run_dir = "runs/smollm2_evolving"
+    config.evolve.enabled = True
+    config.evolve.composites_per_round = 2
+    config.env_synth.model_stages.stages = ("S9", "N2")  # this model cannot review: S8 would refuse everything
+    return config
