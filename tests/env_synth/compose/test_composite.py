@@ -51,14 +51,14 @@ def test_composites_keep_the_contract(operator, names):
     facts, broken, _ = read_source(composite.source)
     assert broken == []
     assert facts.info.max_level == 9
-    assert facts.info.answer_type == ("ints" if operator == "parallel" else "int")
+    assert facts.info.answer_type == ("ints" if operator in ("parallel", "sort") else "int")
     environment = load(composite.source)
-    for level in (0, 1, 2, 4, 9):
-        drawn = [make(environment, level, f"{level} {index}") for index in range(12)]
+    for level, count in ((0, 12), (1, 8), (2, 12), (4, 8), (9, 2)):
+        drawn = [make(environment, level, f"{level} {index}") for index in range(count)]
         assert drawn[0] == make(load(composite.source), level, f"{level} 0")
         assert all(40 <= len(prompt) <= 4000 for _, prompt, _ in drawn)
-        assert len({prompt for _, prompt, _ in drawn}) >= 10
-        assert len({reference for _, _, reference in drawn}) >= (6 if level >= 2 else 3)
+        assert len({prompt for _, prompt, _ in drawn}) >= count * 5 // 6
+        assert len({reference for _, _, reference in drawn}) >= count // (2 if level >= 2 else 4)
 
 
 def solver(name):
@@ -198,7 +198,7 @@ def test_the_same_arguments_give_the_same_text():
 
 def test_errors_name_what_is_wrong():
     pair = parents("edit_distance", "grid_paths")
-    with pytest.raises(ComposeError, match="'zipped' is unknown; there are chained, parallel, summed"):
+    with pytest.raises(ComposeError, match="'zipped' is unknown; there are chained, parallel, summed, select, sort, horizon"):
         compose("zipped", pair, seed=0)
     with pytest.raises(ComposeError, match=f"1 parents given; give 2 to {MAX_PARENTS}"):
         compose("chained", pair[:1], seed=0)
@@ -225,7 +225,8 @@ def test_draw_unused_exhausts_every_tuple_once():
         assert drawn not in used
         assert canonical_tuple(*drawn) == drawn
         used.append(drawn)
-    assert len(used) == 6 + 6 + 3  # ordered pairs for chained and parallel, unordered for summed
+    order_counts = 3 * 6  # ordered pairs: chained, parallel, horizon
+    assert len(used) == order_counts + 3 * 3  # and unordered ones: summed, select, sort
     assert draw_unused(ids, used[:4], random.Random(2)) == draw_unused(ids[::-1], set(used[:4]), random.Random(2))
 
 
