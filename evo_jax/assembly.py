@@ -42,6 +42,7 @@ from evo_jax.rollouts.sglang_dispatch import DispatchSettings
 from evo_jax.rollouts.sglang_fleet import FleetSettings
 from evo_jax.rollouts.weight_sync import sync_weights
 from evo_jax.rollouts.weight_transport import DirectoryTransport
+from evo_jax.sampling_ahead import SamplingAhead
 
 SAMPLES_PER_STEP = 4
 UNSAFE = "-unsafe"
@@ -62,6 +63,7 @@ class Ring:
     reference_params: nnx.State | None
     learner: Learner
     engine: RolloutEngine
+    ahead: SamplingAhead
     registry: Registry
     pool: EnvironmentPool
     evolution: Evolution | None
@@ -154,7 +156,7 @@ class Ring:
         """The JSON half of a checkpoint."""
         return {
             "snapshot": self.snapshot.number,
-            "loader": self.loader.state,
+            "loader": self.ahead.loader_state or self.loader.state,
             "pool": self.pool.state,
             "evolution": self.evolution.state if self.evolution is not None else None,
             "registry_sequence": self.registry.sequence,
@@ -199,6 +201,8 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         tokenizer, reference_params = policy.tokenizer, params if config.objective.kl_weight else None
         # The learner and the engine have copies: the loaded weights would only take up memory for the whole run.
         del policy, params
+        ahead = SamplingAhead()
+        stack.callback(ahead.close)
         stack.callback(engine.close)
         sync_weights(engine, train_state.params, step)
         resume_step = checkpoint.step if checkpoint is not None else BEFORE_EVERYTHING if resume else None
@@ -215,6 +219,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             reference_params=reference_params,
             learner=learner,
             engine=engine,
+            ahead=ahead,
             registry=registry,
             pool=pool,
             evolution=evolution,

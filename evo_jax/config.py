@@ -50,6 +50,7 @@ class RolloutConfig:
     slots: int = 32  # rollouts decoded side by side
     decode_steps_per_dispatch: int = 8
     length_bucket_tokens: int = 64
+    max_staleness_steps: int = 0  # 0: on-policy; 1: the next step's rollouts are sampled beside the update, a step old
     max_logprob_difference: float = 0.0  # mean nats, engine against learner; above it the run stops; 0: off
 
     def validate(self) -> None:
@@ -69,7 +70,13 @@ class RolloutConfig:
         _above("rollout.temperature", self.temperature, 0.0)
         _within("rollout.top_p", self.top_p, 0.0, 1.0, open_low=True)
         _strings("rollout.stop", self.stop)
+        _within("rollout.max_staleness_steps", self.max_staleness_steps, 0, 1)
         _above("rollout.max_logprob_difference", self.max_logprob_difference, 0.0, inclusive=True)
+        if self.max_staleness_steps and self.max_logprob_difference:
+            raise ConfigError(
+                "rollout.max_logprob_difference compares engine and learner under the same weights: with "
+                "rollout.max_staleness_steps=1 it would take the policy's own progress for a fault"
+            )
 
 
 @dataclass

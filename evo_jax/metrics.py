@@ -104,6 +104,9 @@ METRICS: tuple[Metric, ...] = (
     _row("grad_norm", "norm", "mean", "Global norm of the gradient before clipping, mean over updates."),
     _row("learning_rate", "1", "last", "Learning rate of the step's last update."),
     _row("trained_tokens", "tokens", "sum", "Completion tokens that carry loss.", per_role=True),
+    _row(
+        "staleness_steps", "steps", "mean", "Updates between the weights that a solver rollout was sampled with and the step."
+    ),
     _row("policy_version", "1", "last", "Number of updates behind the weights after this step."),
     # ---- environments and admission ------------------------------------------------------------------------------------
     _row("snapshot", "1", "last", "Number of the registry snapshot this step's prompts came from."),
@@ -147,6 +150,7 @@ METRICS: tuple[Metric, ...] = (
     # ---- times, rates and memory: timings.jsonl ------------------------------------------------------------------------
     _row("time/step", "s", "sum", "Wall time of the whole step."),
     _row("time/rollouts", "s", "sum", "Sampling completions."),
+    _row("time/wait_for_rollouts", "s", "sum", "The update done, and the next step's rollouts not yet."),
     _row("time/scoring", "s", "sum", "Scoring completions in the sandbox."),
     _row("time/update", "s", "sum", "Packing, gradients and optimizer."),
     _row("time/weight_sync", "s", "sum", "Handing the new weights to the rollout engine."),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from env_synth.contract import Instance
 from evo_jax.advantages import compute_advantages, reward_metrics
 from evo_jax.assembly import Ring, assemble, describe_memory
 from evo_jax.checkpoint import Checkpoint
@@ -25,7 +26,7 @@ from evo_jax.host_memory import release_freed_memory
 from evo_jax.metrics import MetricValue, reduce_metrics
 from evo_jax.packing import pack, packed_fraction
 from evo_jax.progress import ProgressView
-from evo_jax.records import AdvantageBatch, PromptBatch
+from evo_jax.records import AdvantageBatch, PromptBatch, RolloutBatch
 from evo_jax.report.page import write_report
 from evo_jax.report.summary import write_summary
 from evo_jax.rewards import randomise_rewards, score_rollouts
@@ -75,6 +76,7 @@ class StepRecord:
     metrics: dict[str, MetricValue] = field(default_factory=dict)
     sampled_tokens: int = 0
     packed_tokens: int = 0
+    staleness_steps: list[int] = field(default_factory=list)  # of each rollout of the solver
     cpu_start_s: float = field(default_factory=time.process_time)
     wall_start_s: float = field(default_factory=time.monotonic)
 
@@ -101,6 +103,7 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
         starts_round = ring.step % ring.config.evolve.round_steps == 0
         proposals = begin_round(ring, record) if starts_round else []
         solver = solve(ring, record)
+        sample_ahead(ring)
         with record.clock.phase("time/update", "update"):
             release_freed_memory()
             batches = pack([*solver, *proposals], ring.config.learner, ring.config.objective)
@@ -108,10 +111,13 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
             ring.train_state, update_metrics = ring.learner.update(ring.train_state, batches, ring.reference_params)
         stop_on_mismatch(update_metrics, ring.config.rollout.max_logprob_difference, ring.config.rollout.engine)
         ring.step += 1
+        with record.clock.phase("time/wait_for_rollouts", "waiting for rollouts"):
+            ring.ahead.wait()
         with record.clock.phase("time/weight_sync", "weight sync"):
             sync_weights(ring.engine, ring.train_state.params, ring.step)
             release_freed_memory()
     record.metrics |= update_metrics | ring.standing_metrics()
+    record.metrics["staleness_steps"] = (sum(record.staleness_steps), len(record.staleness_steps))
     return record
 
 
@@ -146,12 +152,16 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
     wanted, backfill_left = config.rollout.prompts_per_step, config.objective.max_backfill_prompts
     solver_metrics = SolverMetrics(ring)
     while wanted > 0:
-        instances = ring.loader.deal(wanted)
-        prompts = PromptBatch(tuple(map(ring.prompt_format.solver_prompt, instances)), config.rollout.group_size)
-        with record.clock.phase("time/rollouts", "rollouts"):
-            completions = ring.engine.generate(to_requests(prompts, ring.sampling, config.seed, ring.step, len(batches)))
-            rollouts = to_rollout_batch(prompts, completions, pad_token_id=ring.pad_token_id)
+        sampled = ring.ahead.take()
+        if sampled is not None:
+            instances, rollouts = sampled.instances, sampled.rollouts
+            record.clock.add("time/rollouts", sampled.seconds)
+        else:
+            instances = ring.loader.deal(wanted)
+            with record.clock.phase("time/rollouts", "rollouts"):
+                rollouts = sample(ring, instances, ring.step, len(batches))
         record.sampled_tokens += int(rollouts.lengths.sum())
+        record.staleness_steps += [ring.step - int(version) for version in rollouts.policy_versions]
         with record.clock.phase("time/scoring", "scoring"):
             scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.training_scoring)
             ring.pool.quarantine(ring.training_scoring.take_mismatches(), ring.step)
@@ -164,6 +174,29 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
         backfill_left -= wanted
     record.metrics |= solver_metrics.values
     return batches
+
+
+def sample(ring: Ring, instances: list[Instance], step: int, batch: int) -> RolloutBatch:
+    """The solver's rollouts on these instances, with the random keys of batch number `batch` of a step."""
+    prompts = PromptBatch(tuple(map(ring.prompt_format.solver_prompt, instances)), ring.config.rollout.group_size)
+    completions = ring.engine.generate(to_requests(prompts, ring.sampling, ring.config.seed, step, batch))
+    return to_rollout_batch(prompts, completions, pad_token_id=ring.pad_token_id)
+
+
+def sample_ahead(ring: Ring) -> None:
+    """Starts the next step's rollouts beside this step's update, where they may be a step old and the engine is free.
+
+    Not before a round (its prompts come from a snapshot that is not made yet) nor before an evaluation.
+    """
+    config, following = ring.config, ring.step + 1
+    starts_round = following % config.evolve.round_steps == 0
+    is_last = following == config.steps
+    evaluates = _due(following, config.evaluation.every_steps)
+    if config.rollout.max_staleness_steps == 0 or starts_round or is_last or evaluates:
+        return
+    loader_state = ring.loader.state
+    instances = ring.loader.deal(config.rollout.prompts_per_step)
+    ring.ahead.start(instances, loader_state, lambda: sample(ring, instances, following, 0))
 
 
 # ---- intervals ---------------------------------------------------------------------------------------------------------
@@ -227,6 +260,10 @@ class _Clock:
         self.timings: dict[str, float] = {}
         self._view = view
 
+    def add(self, metric: str, seconds: float) -> None:
+        """Seconds that were spent beside the loop."""
+        self.timings[metric] = self.timings.get(metric, 0.0) + seconds
+
     @contextmanager
     def phase(self, metric: str, shown: str) -> Iterator[None]:
         """Adds the time inside to `metric` and shows what runs."""
@@ -235,4 +272,4 @@ class _Clock:
         try:
             yield
         finally:
-            self.timings[metric] = self.timings.get(metric, 0.0) + time.monotonic() - started
+            self.add(metric, time.monotonic() - started)

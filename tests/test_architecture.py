@@ -36,6 +36,7 @@ LAYERS = {
             "host_memory",
             "memory",
             "run_directory",
+            "sampling_ahead",
             "command_line",
         ),
         ("policy", "sharding"),
@@ -99,6 +100,8 @@ SEAMS = {
     "environments_view": {"admission", "contract", "registry", "snapshots"},
     "held_out": {"contract"},
     "solver_metrics": {"contract"},
+    "sampling_ahead": {"contract"},
+    "trainer": {"contract"},
     "suites": {
         "adapters",
         "answers",

@@ -102,6 +102,27 @@ def test_killed_three_times_and_resumed_the_metrics_are_bit_identical(
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
 
 
+def prompts(run: Path) -> list[tuple[int, str]]:
+    return [(line["step"], line["prompt"]) for line in lines(run / "samples.jsonl") if line["role"] == "solver"]
+
+
+@pytest.mark.slow
+def test_sampling_ahead_deals_what_the_loop_in_turns_deals_across_a_stop(
+    finished_run: Path, tiny_policy_path: Path, tmp_path: Path
+) -> None:
+    arguments = command(tmp_path / "run", tiny_policy_path, "--config.rollout.max_staleness_steps=1")
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    assert any("step 1/" in line for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=300)
+    subprocess.run([*arguments, "--resume"], cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    metrics = lines(tmp_path / "run" / "metrics.jsonl")
+    # A round's first step samples for itself, and so does the first one after the stop.
+    assert [line["staleness_steps"] for line in metrics[1:]] in ([0, 1, 0, 1], [0, 0, 0, 1])
+    assert prompts(tmp_path / "run") == prompts(finished_run)
+
+
 CALIBRATED = "--config.env_synth.model_stages.stages=('S9', 'N2')"
 # A process tells each phase once: the first is killed where the second round begins, the others in that round's first step.
 PHASES = ("step 2/", "waiting for admission", "stages that need a model", "asking for environments", "update")
