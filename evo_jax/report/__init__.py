@@ -5,10 +5,11 @@ that need resampling (`python -m evo_jax.evaluate`), and any script or remote so
 """
 
 from evo_jax.report.page import write_report
-from evo_jax.report.records import ReportEnvironment, ReportEnvironments, ReportExample, ReportRefusal
+from evo_jax.report.records import ReportDecision, ReportEnvironment, ReportEnvironments, ReportExample, ReportRefusal
 from evo_jax.report.summary import write_summary
 
 __all__ = [
+    "ReportDecision",
     "ReportEnvironment",
     "ReportEnvironments",
     "ReportExample",

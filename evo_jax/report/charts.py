@@ -70,19 +70,29 @@ def line_chart(title: str, unit: str, curves: Sequence[Curve], *, fraction: bool
     )
 
 
-def sparkline(points: Points) -> Markup:
-    """A solve rate over steps, 0 at the bottom and 1 at the top of a small box. Empty without any point."""
+def sparkline(points: Points, marks: Sequence[tuple[float, str]] = ()) -> Markup:
+    """A solve rate over steps, 0 at the bottom and 1 at the top of a small box. Empty without any point.
+
+    marks: (step, what happened) of upright lines; one before the first point stands at its left edge.
+    """
     if not points:
         return Markup("")
     kept = binned(points)
-    first, last = kept[0][0], kept[-1][0]
-    places = [(4 + (step - first) / max(last - first, 1) * 88, 20 - value * 16) for step, value in kept]
+    steps = Axis(points[0][0], max(points[-1][0], points[0][0] + 1), ())
+    places = [(steps.place(step, 4, 92), 20 - value * 16) for step, value in kept]
     line = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
+    upright = [
+        Markup('<path class="event" d="M{0:.1f} 2V22"><title>{1}</title></path>').format(
+            steps.place(min(max(step, steps.low), steps.high), 4, 92), told
+        )
+        for step, told in marks
+    ]
+    told = f"solve rate from {kept[0][1]:.2f} to {kept[-1][1]:.2f}" + (f", {len(marks)} level changes" if marks else "")
     return Markup(
         '<svg class="spark" viewBox="0 0 100 24" role="img" aria-label="{}">'
-        '<line class="grid" x1="0" x2="100" y1="20" y2="20"/>'
+        '<line class="grid" x1="0" x2="100" y1="20" y2="20"/>{}'
         '<polyline class="line mark1" points="{}"/><circle class="dot mark1" cx="{:.1f}" cy="{:.1f}" r="2.5"/></svg>'
-    ).format(f"solve rate from {kept[0][1]:.2f} to {kept[-1][1]:.2f}", line, *places[-1])
+    ).format(told, Markup("").join(upright), line, *places[-1])
 
 
 def dumbbell(before: float, after: float) -> Markup:

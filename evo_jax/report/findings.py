@@ -12,15 +12,18 @@ from typing import Any
 
 PHASES: tuple[tuple[str, str], ...] = (
     ("time/rollouts", "rollouts"),
+    ("time/wait_for_rollouts", "waiting for rollouts"),
     ("time/scoring", "scoring"),
     ("time/update", "update"),
     ("time/weight_sync", "weight sync"),
     ("time/proposals", "asking for proposals"),
     ("time/wait_for_admission", "waiting for admission"),
+    ("time/model_stages", "stages that need a model"),
     ("time/snapshot", "new snapshot"),
     ("time/evaluation", "evaluation"),
     ("time/checkpoint", "checkpoint"),
 )
+TRIED: Mapping[str, str] = {"proposals": "proposals/asked", "composites": "composites/tried"}  # kind -> how many
 _OUTSIDE_STEP = ("time/evaluation", "time/checkpoint")
 
 
@@ -63,21 +66,23 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class StageCount:
-    """One row of the funnel: what a stage refused, and what was left after it."""
+    """One row of the funnel: what a stage refused, what was left after it, and what it only noted (those went on)."""
 
     stage: str
     refused: int
     left: int
+    noted: int = 0
 
 
 @dataclass(frozen=True)
 class Funnel:
-    """Admission of one kind of candidate ("proposals" or "composites")."""
+    """Admission of one kind of candidate ("proposals" or "composites"); undecided: kept from a verdict by the machine."""
 
     kind: str
     tried: int
     admitted: int
     stages: tuple[StageCount, ...]
+    undecided: int = 0
 
 
 def held_out(evaluations: Sequence[Mapping[str, Any]]) -> HeldOut | None:
@@ -112,19 +117,25 @@ def funnels(metrics: Sequence[Mapping[str, Any]], late_counts: Mapping[str, floa
         for name, value in line.items():
             if name.startswith(("proposals/", "composites/")):
                 totals[name] = totals.get(name, 0.0) + float(value)
-    found = []
-    for kind, tried_name in (("proposals", "proposals/asked"), ("composites", "composites/tried")):
-        prefix = f"{kind}/refused/"
-        refused = {name.removeprefix(prefix): round(count) for name, count in totals.items() if name.startswith(prefix)}
-        tried = round(totals.get(tried_name, 0.0))
-        before_stages = sorted(name for name in refused if name not in stage_order)
-        rows, left = [], tried
-        for stage in (*before_stages, *stage_order):
-            left -= refused.get(stage, 0)
-            rows.append(StageCount(stage, refused.get(stage, 0), left))
-        if tried:
-            found.append(Funnel(kind, tried, round(totals.get(f"{kind}/admitted", 0.0)), tuple(rows)))
-    return found
+    found = [_funnel(kind, tried_name, totals, stage_order) for kind, tried_name in TRIED.items()]
+    return [funnel for funnel in found if funnel.tried]
+
+
+def _funnel(kind: str, tried_name: str, totals: Mapping[str, float], stage_order: Sequence[str]) -> Funnel:
+    refused, noted = counts_under(totals, f"{kind}/refused/"), counts_under(totals, f"{kind}/noted/")
+    tried = round(totals.get(tried_name, 0.0))
+    before_stages = sorted(name for name in refused if name not in stage_order)
+    rows, left = [], tried
+    for stage in (*before_stages, *stage_order):
+        left -= refused.get(stage, 0)
+        rows.append(StageCount(stage, refused.get(stage, 0), left, noted.get(stage, 0)))
+    admitted, undecided = (round(totals.get(f"{kind}/{name}", 0.0)) for name in ("admitted", "undecided"))
+    return Funnel(kind, tried, admitted, tuple(rows), undecided)
+
+
+def counts_under(line: Mapping[str, Any], prefix: str) -> dict[str, int]:
+    """Last part of the name -> count, of the metrics of a family ("proposals/refused/")."""
+    return {name.removeprefix(prefix): round(float(count)) for name, count in line.items() if name.startswith(prefix)}
 
 
 def phase_times(timings: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:

@@ -19,8 +19,12 @@ from markupsafe import Markup
 
 from env_synth.printable import printable
 from evo_jax.report.charts import Curve, bar, dumbbell, line_chart, sparkline
-from evo_jax.report.findings import duration, funnels, held_out, phase_times, series, wall_time_s
+from evo_jax.report.findings import TRIED, duration, funnels, held_out, phase_times, series, wall_time_s
+from evo_jax.report.life import LifeLine, level_changes, life, measured
+from evo_jax.report.lineage import draw_lineage, lineage
+from evo_jax.report.novelty_map import novelty_maps
 from evo_jax.report.records import ReportEnvironment, ReportEnvironments, ReportRefusal
+from evo_jax.report.rounds import RoundCount, added_up, admission_rounds, quality_curves, sentinel_curves, share_curves
 from evo_jax.report.run_files import Line, RunFiles, read_run_files
 from evo_jax.report.summary import model_name, sentences
 
@@ -97,13 +101,24 @@ class Chart:
 
 @dataclass(frozen=True)
 class EnvironmentItem:
-    """One environment as the page lists it."""
+    """One environment as the page lists it; `children` came from it. `measured`: what admission measured, in words."""
 
     record: ReportEnvironment
     parents: tuple[str, ...]
+    children: tuple[str, ...]
     drawing: Markup
     last: str
     replies: tuple[Line, ...]
+    measured: tuple[tuple[str, str], ...]
+    life: tuple[LifeLine, ...]
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Admission by round: charts, and for each kind of candidate the rows of its table."""
+
+    charts: tuple[Chart, ...]
+    tables: tuple[tuple[str, list[RoundCount]], ...]
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,7 @@ def render(run: RunFiles, registry_view: ReportEnvironments) -> str:
     engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     engine.filters |= {"shown": printable_text, "as_json": as_json, "one_line": lambda text: " ".join(text.split())}
     environments = environment_items(run, registry_view)
+    family = lineage(registry_view)
     context = {
         "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         "style": Markup(style),
@@ -147,10 +163,14 @@ def render(run: RunFiles, registry_view: ReportEnvironments) -> str:
         "outcome": held_out(run.evaluations),
         "charts": charts(run),
         "funnels": funnels(run.metrics, registry_view.late_counts, registry_view.stage_order),
+        "rounds": rounds(run, registry_view),
         "refusals": refusal_groups(registry_view),
         "proposals": proposal_samples(run.samples),
         "environments": environments[:MAX_ENVIRONMENTS],
         "hidden_environments": max(0, len(environments) - MAX_ENVIRONMENTS),
+        "lineage": family,
+        "lineage_drawing": draw_lineage(family, {item.record.environment_id for item in environments[:MAX_ENVIRONMENTS]}),
+        "novelty": novelty_maps(registry_view),
         "phases": phase_times(run.timings),
         "wall_s": max(wall_time_s(run.timings), 1e-9),
         "files": files(run),
@@ -160,6 +180,7 @@ def render(run: RunFiles, registry_view: ReportEnvironments) -> str:
         for anchor, label, present in (
             ("curves", "Curves", context["charts"]),
             ("admission", "Admission", context["funnels"] or context["refusals"] or context["proposals"]),
+            ("lineage", "Lineage", family.nodes),
             ("environments", "Environments", environments),
             ("time", "Time", context["phases"]),
             ("files", "Files and settings", True),
@@ -212,6 +233,10 @@ def charts(run: RunFiles) -> list[Chart]:
 def environment_items(run: RunFiles, registry_view: ReportEnvironments) -> list[EnvironmentItem]:
     """Seeds first, then composites, then what the policy wrote; by name within."""
     names = {record.environment_id: record.name for record in registry_view.environments}
+    children: dict[str, list[str]] = {}
+    for record in registry_view.environments:
+        for parent in dict.fromkeys(record.parents):
+            children.setdefault(parent, []).append(record.name)
 
     def place(record: ReportEnvironment) -> tuple[int, str]:
         known = record.origin in ORIGIN_ORDER
@@ -224,12 +249,32 @@ def environment_items(run: RunFiles, registry_view: ReportEnvironments) -> list[
             EnvironmentItem(
                 record=record,
                 parents=tuple(names.get(parent, parent[:12]) for parent in record.parents),
-                drawing=sparkline(points),
+                children=tuple(children.get(record.environment_id, ())),
+                drawing=sparkline(points, level_changes(record)),
                 last=f"{points[-1][1]:.2f}" if points else "–",
                 replies=example_replies(run.samples, record.environment_id),
+                measured=tuple(measured(record, names)),
+                life=life(record),
             )
         )
     return items
+
+
+def rounds(run: RunFiles, registry_view: ReportEnvironments) -> Rounds:
+    """Admission by round; empty where nothing was asked for."""
+    order = registry_view.stage_order
+    found = admission_rounds(run.metrics, registry_view.late_counts, order)
+    wanted = (
+        ("Share of a round", share_curves(found, registry_view.model_stages)),
+        ("Admitted proposals, as measured", quality_curves(run.metrics, "proposals")),
+        ("Admitted composites, as measured", quality_curves(run.metrics, "composites")),
+        ("Review of sources whose label is known", sentinel_curves(run.metrics)),
+    )
+    drawn = [
+        Chart(title, tuple(curves), line_chart(title, "fraction", curves, fraction=True)) for title, curves in wanted if curves
+    ]
+    tables = ((kind, added_up([row for row in found if row.kind == kind], order)) for kind in TRIED)
+    return Rounds(tuple(drawn), tuple((kind, rows) for kind, rows in tables if rows))
 
 
 def example_replies(samples: Sequence[Line], environment_id: str) -> tuple[Line, ...]:

@@ -20,8 +20,28 @@ class ReportExample:
 
 
 @dataclass(frozen=True)
+class ReportDecision:
+    """What was decided about an admitted environment at `step`: the registry's event, its evidence as JSON values.
+
+    kind: "admitted", "level" or "status". level and status: from then on; None and "" where this says nothing of them.
+    Steps count the updates before: the metrics line of step n + 1 is the first that shows the effect of a decision at step n.
+    """
+
+    step: int
+    kind: str
+    level: int | None = None
+    status: str = ""
+    reason: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReportEnvironment:
-    """An admitted environment. `metric_label` is the last part of its metrics' names (`evo_jax.metrics.metric_label`)."""
+    """An admitted environment. `metric_label` is the last part of its metrics' names (`evo_jax.metrics.metric_label`).
+
+    decisions: in their order, the admission first. measures: stage -> its measures, from the report that admitted it (the keys
+    of N1, S9 and N2 in env_synth/admission); empty for seeds, which are not judged.
+    """
 
     environment_id: str
     name: str
@@ -35,6 +55,8 @@ class ReportEnvironment:
     admitted_step: int
     source: str
     example: ReportExample | None = None
+    decisions: tuple[ReportDecision, ...] = ()
+    measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,14 +71,16 @@ class ReportRefusal:
     evidence: Mapping[str, Any]
     source: str
     step: int
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ReportEnvironments:
     """The registry as the report needs it.
 
-    `stage_order` names the admission stages in the order they run. `late_counts` are the admission counts that came in after
-    the last step's metrics line, under their names in evo_jax/metrics.py ("proposals/asked", "composites/refused/S4", ...).
+    `stage_order` names the admission stages in the order they run, `model_stages` those of them that ask a model.
+    `late_counts` are the admission counts that came in after the last step's metrics line, under their names in
+    evo_jax/metrics.py ("proposals/asked", "composites/refused/S4", ...).
     `containment` is the weakest sandbox tier that anything ran in ("tier1" to "tier3-unsafe"), "" where it is not known.
     """
 
@@ -65,3 +89,4 @@ class ReportEnvironments:
     stage_order: tuple[str, ...]
     late_counts: Mapping[str, float] = field(default_factory=dict)
     containment: str = ""
+    model_stages: tuple[str, ...] = ()

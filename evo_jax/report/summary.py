@@ -10,6 +10,7 @@ from typing import Any
 
 from env_synth.printable import printable
 from evo_jax.report.findings import Funnel, HeldOut, duration, funnels, held_out, phase_times, wall_time_s
+from evo_jax.report.life import decisions_in_a_sentence
 from evo_jax.report.records import ReportEnvironments
 from evo_jax.report.run_files import RunFiles, read_run_files
 
@@ -32,6 +33,9 @@ def sentences(run: RunFiles, registry_view: ReportEnvironments) -> list[str]:
     if outcome is not None:
         told.append(_held_out_sentence(outcome))
     told += [_funnel_sentence(funnel) for funnel in funnels(run.metrics, registry_view.late_counts, registry_view.stage_order)]
+    decisions = decisions_in_a_sentence(registry_view)
+    if decisions:
+        told.append(f"Decisions on environments in the pool: {printable(decisions, 400)}.")
     if registry_view.containment:
         told.append(_containment_sentence(registry_view.containment))
     phases = phase_times(run.timings)

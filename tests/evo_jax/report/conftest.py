@@ -4,15 +4,17 @@ import hashlib
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evo_jax.report import ReportEnvironment, ReportEnvironments, ReportExample, ReportRefusal
+from evo_jax.report import ReportDecision, ReportEnvironment, ReportEnvironments, ReportExample, ReportRefusal
 
 STEPS = 24
-STAGES = ("S0", "N1", "S1", "S2", "S3", "S4", "S5")
+STAGES = ("S0", "N1", "S1", "S2", "S3", "S4", "S5", "S8", "S9", "N2")
+MODEL_STAGES = ("S8", "S9", "N2")
 SEEDS = (
     "register_machine",
     "edit_distance",
@@ -42,15 +44,7 @@ def double_environments(hostile: str = "") -> ReportEnvironments:
         environments.append(
             ReportEnvironment(identity(source), name, name, "seed", (), name, "compute", "active", (0, 1), 0, source, example)
         )
-    parents = (environments[0].environment_id, environments[3].environment_id)
-    for number, (origin, status) in enumerate((("composite", "active"), ("composite", "quarantined"), ("proposal", "retired"))):
-        source = f"class Made{number}:\n    family = 'compute'\n" + "    # a long line " + "x" * 300 + hostile
-        name = f"Made{number}-{identity(source)[:6]}" + hostile
-        environments.append(
-            ReportEnvironment(
-                identity(source), name, f"Made{number}", origin, parents, "chain", "compute", status, (0, 1), 2 * number, source
-            )
-        )
+    environments += made_environments(environments, hostile)
     refusals = [
         ReportRefusal(
             identity(f"{stage}{number}"),
@@ -73,8 +67,45 @@ def double_environments(hostile: str = "") -> ReportEnvironments:
         )
     ]
     return ReportEnvironments(
-        tuple(environments), tuple(refusals), STAGES, {"proposals/asked": 4.0, "proposals/refused/S0": 4.0}
+        tuple(environments),
+        tuple(refusals),
+        STAGES,
+        {"proposals/asked": 4.0, "proposals/refused/S0": 4.0},
+        model_stages=MODEL_STAGES,
     )
+
+
+def made_environments(seeds: list[ReportEnvironment], hostile: str) -> list[ReportEnvironment]:
+    """Two composites, a proposal, one that a later prompt showed it for, and a refused attempt that was repaired."""
+    sources = [f"class Made{number}:\n    family = 'compute'\n    # a long line {'x' * 300}{hostile}" for number in range(5)]
+    ids = [identity(source) for source in sources]
+    seed_parents = (seeds[0].environment_id, seeds[3].environment_id)
+    table = (
+        ("composite", "active", 0, seed_parents),
+        ("composite", "quarantined", 2, seed_parents),
+        ("proposal", "retired", 4, (seeds[1].environment_id,)),
+        ("proposal", "active", 8, (ids[2],)),
+        ("proposal", "active", 12, (identity("S13"),)),
+    )
+    made = []
+    for number, (origin, status, step, parents) in enumerate(table):
+        decisions = [ReportDecision(step, "admitted", level=1)]
+        evidence = {"solved": 15, "replies": 16, "rounds": 2, "level": 1, "detail": "as told" + hostile}
+        if status != "active":
+            decisions.append(ReportDecision(step + 6, "status", status=status, reason="mastered" + hostile, evidence=evidence))
+        elif origin == "proposal":
+            decisions.append(ReportDecision(step + 6, "level", level=2, reason="level up", evidence=evidence))
+        nearest = seeds[number].environment_id
+        measures = {
+            "N1": {"archived": 9, "code_containment": 0.2 + number / 10, "nearest_by_code": nearest},
+            "S9": {"level": 1, "solved": 11, "replies": 32, "solve_rate": 0.3438, "mixed_fraction": 0.75, "learnability": 0.2},
+            "N2": {"novelty": 0.9, "similarity": 0.5 + number / 10, "nearest": nearest + hostile},
+        }
+        example = ReportExample(1, f"A problem of Made{number}." + hostile, "12" + hostile)
+        label, name = f"Made{number}", f"Made{number}-{ids[number][:6]}{hostile}"
+        place = (ids[number], name, label, origin, parents, "chain", "compute", status, (0, 1), step, sources[number])
+        made.append(ReportEnvironment(*place, example, tuple(decisions), measures if origin == "proposal" else {}))
+    return made
 
 
 def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
@@ -114,8 +145,14 @@ def double_run(directory: Path, hostile: str = "") -> ReportEnvironments:
             line[f"solve_rate/{label}"] = min(1.0, max(0.0, 0.2 + 0.4 * gain + rng.gauss(0, 0.1)))
         if step % 2:
             line |= {"proposals/asked": 4.0, "proposals/refused/no_code_block": 2.0, "proposals/refused/S0": 1.0}
-            line |= {"proposals/refused/S4": 1.0, "composites/tried": 1.0, "composites/admitted": float(step in (1, 3))}
+            admitted = float(step in (5, 9, 13))
+            line |= {"proposals/refused/S4": 1.0 - admitted, "proposals/admitted": admitted, "proposals/noted/S8": admitted}
+            line |= {"composites/tried": 1.0, "composites/admitted": float(step in (1, 3))}
             line |= {"composites/refused/N1": float(step not in (1, 3)), "proposer/reward": 0.02 * step / STEPS}
+            if admitted:
+                line |= {"proposals/solve_rate": 0.34, "proposals/mixed_fraction": 0.75, "proposals/novelty": 0.9}
+            if step % 6 == 1:
+                line |= {"review/recall": 0.8, "review/false_refusals": 0.1}
         if step == STEPS:
             line["eval/solve_rate"] = 0.56
         metrics.append(line)
@@ -167,3 +204,18 @@ def run_double(tmp_path: Path) -> tuple[Path, ReportEnvironments]:
 @pytest.fixture
 def hostile_run(tmp_path: Path) -> tuple[Path, ReportEnvironments]:
     return tmp_path, double_run(tmp_path, HOSTILE)
+
+
+@pytest.fixture
+def seeds_only_run(run_double: tuple[Path, ReportEnvironments]) -> tuple[Path, ReportEnvironments]:
+    """A run with evolution switched off."""
+    run_dir, view = run_double
+    outer = ("proposals/", "composites/", "proposer/", "review/")
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    kept = [{name: value for name, value in line.items() if not name.startswith(outer)} for line in lines]
+    write_lines(run_dir / "metrics.jsonl", kept)
+    samples = [json.loads(line) for line in (run_dir / "samples.jsonl").read_text().splitlines()]
+    write_lines(run_dir / "samples.jsonl", [sample for sample in samples if sample["role"] == "solver"])
+    admitted = (ReportDecision(0, "admitted", level=0),)
+    seeds = tuple(replace(record, decisions=admitted) for record in view.environments if record.origin == "seed")
+    return run_dir, ReportEnvironments(seeds, (), STAGES, model_stages=MODEL_STAGES)

@@ -64,7 +64,7 @@ def test_nothing_sticks_out_runs_or_complains(which: str, width: int, request: p
     assert seen["scroll"] <= seen["client"] <= width
     assert seen["scripts"] == 0
     assert seen["background"] != "rgba(0, 0, 0, 0)", "the style sheet passes the page's own policy"
-    assert len(seen["charts"]) == 9
+    assert len(seen["charts"]) == 14
     assert min(seen["charts"]) >= 280, "charts keep a readable size"
 
 

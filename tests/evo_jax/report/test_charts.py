@@ -60,6 +60,7 @@ def test_what_is_drawn_is_well_formed_and_escaped() -> None:
         line_chart("one point", "s", [Curve("a", [(3, 5.0)], 1)]),
         line_chart("flat", "s", [Curve("a", [(1, 0.0), (900, 0.0)], 1)]),
         sparkline([(1, 0.2), (5, 0.9)]),
+        sparkline([(1, 0.2), (5, 0.9)], [(2.5, hostile)]),
         dumbbell(0.2, 0.7),
         bar(1.7),
     ]
@@ -67,6 +68,12 @@ def test_what_is_drawn_is_well_formed_and_escaped() -> None:
         root = ElementTree.fromstring(drawing.replace("&nbsp;", " "))
         assert root.tag == "svg"
         assert not [element for element in root.iter() if element.tag == "script"]
+
+
+def test_a_level_change_stands_where_it_happened_and_never_outside() -> None:
+    root = ElementTree.fromstring(sparkline([(10, 0.2), (20, 0.9)], [(15, "up"), (2, "before"), (99, "after")]))
+    assert [path.get("d") for path in root.findall("path")] == ["M48.0 2V22", "M4.0 2V22", "M92.0 2V22"]
+    assert "3 level changes" in root.get("aria-label", "")
 
 
 def test_nothing_to_draw_is_an_empty_text() -> None:

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from evo_jax.report.findings import StageCount, duration, funnels, held_out, phase_times, series, wall_time_s
+from evo_jax.metrics import METRICS
+from evo_jax.report.findings import PHASES, StageCount, duration, funnels, held_out, phase_times, series, wall_time_s
 
 
 def line(step: int, name: str, level: int, fractions: list[tuple[int, int]]) -> dict:
@@ -56,6 +57,18 @@ def test_the_funnel_counts_down_in_the_order_of_the_stages() -> None:
         StageCount("S1", 0, 5),
         StageCount("S4", 3, 2),
     )
+
+
+def test_what_was_only_noted_goes_on_and_what_had_no_verdict_is_told() -> None:
+    line = {"step": 1, "proposals/asked": 4.0, "proposals/noted/S8": 2.0, "proposals/undecided": 1.0, "proposals/admitted": 3.0}
+    (funnel,) = funnels([line], {}, ("S0", "S8"))
+    assert funnel.stages == (StageCount("S0", 0, 4), StageCount("S8", 0, 4, noted=2))
+    assert funnel.undecided == 1
+
+
+def test_every_time_within_a_step_is_a_phase() -> None:
+    times = {row.name for row in METRICS if row.name.startswith("time/")}
+    assert times - {"time/step"} <= {name for name, _ in PHASES}
 
 
 def test_where_the_time_went() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from evo_jax.report import ReportEnvironments, write_report
+from evo_jax.report import ReportDecision, ReportEnvironments, write_report
 from evo_jax.report.page import STAGE_TITLES, example_replies, proposal_samples
 
 
@@ -30,15 +30,20 @@ def test_the_page_shows_what_a_researcher_looks_for(run_double: tuple[Path, Repo
     assert path == run_double[0] / "report.html"
     page = Page(path.read_text())
     for part in (
-        "SmolLM2-135M-Instruct", "24 steps", "commit 0123456789ab", "0.32", "0.58", "+0.263", "2/16 → 11/16",
+        "SmolLM2-135M-Instruct", "24 steps", "commit 0123456789ab", "0.32", "0.58", "+0.263", "2/16 → 10/16",
         "Entropy", "nats per token", "Completion length", "Log-prob difference, engine to learner", "Step time", "Throughput",
-        "Written by the policy: 0 of 52 admitted", "Composed from admitted environments: 2 of 12 admitted",
+        "Written by the policy: 3 of 52 admitted", "Composed from admitted environments: 2 of 12 admitted",
         "S0 source rules", "forbidden_import", "import os", '"expected": "1.0"', "What the policy wrote",
         "register_machine", "quarantined", "A problem of edit_distance.", "The answer is 7", "by chain", "checkpoints/24",
+        "By round", "no code block 2, S0 1; only noted: S8 1", "S8 semantic review would have refused 3 more",
+        "Lineage", "3 refused", "Novelty map", "3 compared", "Decisions on environments in the pool: level up 2",
+        "level 1 to 2: level up", "solved 15, replies 16, rounds 2, level 1", "retired: mastered",
+        "level 1, solved 11 of 32 replies, solve rate 0.3438", "nearest toll_shortest_path at similarity 0.7",
+        "A problem of Made2.", "the prompt of this reply",
     ):  # fmt: skip
         assert part in page.text, part
     assert sum(tag == "svg" for tag, _ in page.elements) > 30
-    assert sum(attributes.get("class") == "chart" for _, attributes in page.elements) == 9
+    assert sum(attributes.get("class") == "chart" for _, attributes in page.elements) == 14
 
 
 def assert_self_contained(html: str) -> None:
@@ -70,6 +75,28 @@ def test_hostile_text_is_shown_as_text(hostile_run: tuple[Path, ReportEnvironmen
     assert "{{ 7*7 }}" in html, "a template in a model's text is not run"
     for character in ("\x1b", "\u202e", "\x00"):
         assert character not in html
+
+
+def test_every_text_of_a_model_is_escaped_and_shortened_where_it_is_shown(hostile_run: tuple[Path, ReportEnvironments]) -> None:
+    run_dir, view = hostile_run
+    page = Page(write_report(run_dir, view).read_text())
+    assert "retired: mastered<script>alert(1)</script>" in page.text, "a reason"
+    assert "detail as told<script>alert(1)</script>" in page.text, "evidence of a decision"
+    long = ReportDecision(3, "status", status="retired", reason="r" * 9000, evidence={"detail": "d" * 9000, "k" * 9000: 1})
+    environments = tuple(
+        replace(record, name="n" * 9000, decisions=(*record.decisions, long), measures={"N2": {"novelty": "m" * 9000}})
+        for record in view.environments
+    )
+    assert write_report(run_dir, replace(view, environments=environments)).stat().st_size < 400_000
+
+
+def test_a_run_without_evolution_has_none_of_its_sections(seeds_only_run: tuple[Path, ReportEnvironments]) -> None:
+    page = Page(write_report(*seeds_only_run).read_text())
+    anchors = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+    assert anchors == ["#curves", "#environments", "#time", "#files"]
+    for part in ("Lineage", "By round", "Novelty", "decision", "Upright", "no instance", "the prompt of", "Decisions"):
+        assert part not in page.text, part
+    assert sum(attributes.get("class") == "chart" for _, attributes in page.elements) == 9
 
 
 def test_ten_megabytes_of_text_make_no_large_page(run_double: tuple[Path, ReportEnvironments]) -> None:

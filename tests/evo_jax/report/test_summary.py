@@ -10,12 +10,12 @@ def test_the_summary_says_what_was_trained_what_came_of_it_and_where_it_is(run_d
     assert (run_dir / "summary.txt").read_text() == text
     first, second, *_ = text.splitlines()
     assert first == (
-        "SmolLM2-135M-Instruct.Q4_1.gguf was trained for 24 steps on 13 environments: "
-        "10 seeds, 2 composites, 1 written by the policy itself."
+        "SmolLM2-135M-Instruct.Q4_1.gguf was trained for 24 steps on 15 environments: "
+        "10 seeds, 2 composites, 3 written by the policy itself."
     )
     assert second.startswith("Held-out solve rate rose from 0.319 (51 of 160 replies) to 0.581 (93 of 160): +0.263")
     for part in (
-        "52 proposals of the policy were tried, 0 admitted",
+        "52 proposals of the policy were tried, 3 admitted",
         "register_machine",
         "(2/16)",
         "checkpoints/24",
