@@ -97,7 +97,7 @@ SEAMS = {
         "snapshots",
     },
     "assembly": {"config", "contract", "grading", "registry", "sandbox", "scoring", "snapshots"},
-    "environments_view": {"admission", "contract", "registry", "snapshots"},
+    "environments_view": {"admission", "contract", "errors", "registry", "snapshots"},
     "held_out": {"contract"},
     "solver_metrics": {"contract"},
     "sampling_ahead": {"contract"},

@@ -96,7 +96,7 @@ def made_environments(seeds: list[ReportEnvironment], hostile: str) -> list[Repo
         elif origin == "proposal":
             decisions.append(ReportDecision(step + 6, "level", level=2, reason="level up", evidence=evidence))
         nearest = seeds[number].environment_id
-        measures = {
+        measures: dict[str, dict[str, Any]] = {
             "N1": {"archived": 9, "code_containment": 0.2 + number / 10, "nearest_by_code": nearest},
             "S9": {"level": 1, "solved": 11, "replies": 32, "solve_rate": 0.3438, "mixed_fraction": 0.75, "learnability": 0.2},
             "N2": {"novelty": 0.9, "similarity": 0.5 + number / 10, "nearest": nearest + hostile},
@@ -110,6 +110,20 @@ def made_environments(seeds: list[ReportEnvironment], hostile: str) -> list[Repo
 
 def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def round_counts(step: int) -> dict[str, float]:
+    """Four proposals and a composite asked for; one proposal admitted at three of the rounds, two composites in all."""
+    admitted, composed = float(step in (5, 9, 13)), float(step in (1, 3))
+    counts = {"proposals/asked": 4.0, "proposals/refused/no_code_block": 2.0, "proposals/refused/S0": 1.0}
+    counts |= {"proposals/refused/S4": 1.0 - admitted, "proposals/admitted": admitted, "proposals/noted/S8": admitted}
+    counts |= {"composites/tried": 1.0, "composites/admitted": composed, "composites/refused/N1": 1.0 - composed}
+    counts |= {"proposer/reward": 0.02 * step / STEPS}
+    if admitted:
+        counts |= {"proposals/solve_rate": 0.34, "proposals/mixed_fraction": 0.75, "proposals/novelty": 0.9}
+    if step % 6 == 1:
+        counts |= {"review/recall": 0.8, "review/false_refusals": 0.1}
+    return counts
 
 
 def double_run(directory: Path, hostile: str = "") -> ReportEnvironments:
@@ -144,15 +158,7 @@ def double_run(directory: Path, hostile: str = "") -> ReportEnvironments:
         for label in rng.sample(labels, 8):
             line[f"solve_rate/{label}"] = min(1.0, max(0.0, 0.2 + 0.4 * gain + rng.gauss(0, 0.1)))
         if step % 2:
-            line |= {"proposals/asked": 4.0, "proposals/refused/no_code_block": 2.0, "proposals/refused/S0": 1.0}
-            admitted = float(step in (5, 9, 13))
-            line |= {"proposals/refused/S4": 1.0 - admitted, "proposals/admitted": admitted, "proposals/noted/S8": admitted}
-            line |= {"composites/tried": 1.0, "composites/admitted": float(step in (1, 3))}
-            line |= {"composites/refused/N1": float(step not in (1, 3)), "proposer/reward": 0.02 * step / STEPS}
-            if admitted:
-                line |= {"proposals/solve_rate": 0.34, "proposals/mixed_fraction": 0.75, "proposals/novelty": 0.9}
-            if step % 6 == 1:
-                line |= {"review/recall": 0.8, "review/false_refusals": 0.1}
+            line |= round_counts(step)
         if step == STEPS:
             line["eval/solve_rate"] = 0.56
         metrics.append(line)

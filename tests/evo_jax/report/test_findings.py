@@ -81,7 +81,13 @@ def test_where_the_time_went() -> None:
 
 
 def test_a_series_leaves_out_what_is_no_number() -> None:
-    lines = [{"step": 1, "x": 1.0}, {"step": 2}, {"step": 3, "x": math.nan}, {"step": 4, "x": "1"}, {"step": 5, "x": 2}]
+    lines: list[dict] = [
+        {"step": 1, "x": 1.0},
+        {"step": 2},
+        {"step": 3, "x": math.nan},
+        {"step": 4, "x": "1"},
+        {"step": 5, "x": 2},
+    ]
     assert series(lines, "x") == [(1, 1.0), (5, 2.0)]
 
 
