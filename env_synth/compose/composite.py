@@ -85,8 +85,8 @@ def compose(operator: str, parents: Sequence[tuple[str, str]], *, seed: int) -> 
     """Builds one source out of (environment_id, source) pairs.
 
     The same arguments give the same text; consecutive seeds go round the operator's variants of its rule. Level 0 shows every
-    parent at level 0; level n shows them at levels n - 1 and n (`horizon`: more of them at level n / 3), lowered where the
-    texts would not fit in a prompt.
+    parent at level 0. Level n shows them at levels n - 1 and n (`select`, `sort`: more of them, at level n; `horizon`: many
+    more, at level n / 3), lowered where the texts would not fit in a prompt.
 
     Raises:
         ComposeError: an unknown operator; not 2 to MAX_PARENTS parents; an id that is not its source's; a parent that is

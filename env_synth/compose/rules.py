@@ -85,7 +85,7 @@ SUMMED = """
 _ORDERED = """
     def draw_problems(self, rng, level):
         count = min(@PROBLEMS@, len(PARTS) + (level + 1) // 2)
-        problems = [draw_problem(rng, place % len(PARTS), max(0, level - 1 + place % 2)) for place in range(count)]
+        problems = [draw_problem(rng, place % len(PARTS), level) for place in range(count)]
         while len(problems) > len(PARTS) and len(self.list_all(problems)) > @PROBLEMS@ * ROOM:
             problems.pop()
         return problems

@@ -260,7 +260,7 @@ def test_a_composite_of_each_is_admitted(admission, operator, names):
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("operator", NEW)
 def test_nearly_all_pairs_of_seeds_are_admitted(admission, operator, seed):
-    """All but a few with toll_shortest_path, whose `public` at levels 0 and 1 names towns of roads that its text leaves out."""
+    """All but a few of `horizon` with toll_shortest_path: at levels 0 and 1 its text leaves out towns that `public` names."""
     refused = {}
     pairs = 0
     for names in itertools.permutations(SOURCES, 2):
@@ -271,5 +271,5 @@ def test_nearly_all_pairs_of_seeds_are_admitted(admission, operator, seed):
             if not report.admitted:
                 refused[names] = report.stages[-1]
     assert pairs == (30 if operator == "horizon" else 15)
-    assert len(refused) <= pairs // 10, refused
+    assert len(refused) <= (3 if operator == "horizon" else 0), refused
     assert all("toll_shortest_path" in names and result.reason == "hidden_input" for names, result in refused.items()), refused
