@@ -15,7 +15,7 @@ from env_synth.printable import printable
 from evo_jax.report.records import ReportEnvironments
 
 MAX_NODES = 80
-LABEL_HEAD, LABEL_TAIL = 19, 7  # characters of a long name: its start, and the piece of its id that it ends in
+LABEL_HEAD, LABEL_TAIL = 13, 7  # characters of a long name: its start, and the piece of its id that it ends in
 WIDTH, ROW, TOP = 340, 22, 30
 RAIL = 84  # where the dots stand: arcs to the left, names to the right
 ORIGIN_MARKS = {"proposal": 1, "composite": 2, "file": 3}

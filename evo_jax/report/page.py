@@ -120,6 +120,11 @@ class Rounds:
     charts: tuple[Chart, ...]
     tables: tuple[tuple[str, list[RoundCount]], ...]
 
+    @property
+    def are_added_up(self) -> bool:
+        """True where a row is more than one round."""
+        return any(row.first_step != row.last_step for _, rows in self.tables for row in rows)
+
 
 @dataclass(frozen=True)
 class RefusalGroup:
@@ -261,11 +266,13 @@ def environment_items(run: RunFiles, registry_view: ReportEnvironments) -> list[
 
 
 def rounds(run: RunFiles, registry_view: ReportEnvironments) -> Rounds:
-    """Admission by round; empty where nothing was asked for."""
+    """Admission by round, neighbouring rounds added up in long runs; empty where nothing was asked for."""
     order = registry_view.stage_order
     found = admission_rounds(run.metrics, registry_view.late_counts, order)
+    tables = tuple((kind, added_up([row for row in found if row.kind == kind], order)) for kind in TRIED)
+    shown = [row for _, rows in tables for row in rows]
     wanted = (
-        ("Share of a round", share_curves(found, registry_view.model_stages)),
+        ("Share of what was asked for", share_curves(shown, registry_view.model_stages)),
         ("Admitted proposals, as measured", quality_curves(run.metrics, "proposals")),
         ("Admitted composites, as measured", quality_curves(run.metrics, "composites")),
         ("Review of sources whose label is known", sentinel_curves(run.metrics)),
@@ -273,7 +280,6 @@ def rounds(run: RunFiles, registry_view: ReportEnvironments) -> Rounds:
     drawn = [
         Chart(title, tuple(curves), line_chart(title, "fraction", curves, fraction=True)) for title, curves in wanted if curves
     ]
-    tables = ((kind, added_up([row for row in found if row.kind == kind], order)) for kind in TRIED)
     return Rounds(tuple(drawn), tuple((kind, rows) for kind, rows in tables if rows))
 
 

@@ -66,5 +66,5 @@ def test_nothing_made_nothing_drawn() -> None:
 
 def test_a_long_name_keeps_its_start_and_the_piece_of_its_id() -> None:
     assert short_name("ShortestPath-abc123") == "ShortestPath-abc123"
-    assert short_name("VeryLongNameOfAnEnvironmentIndeed-abc123") == "VeryLongNameOfAnEnv…-abc123"
+    assert short_name("VeryLongNameOfAnEnvironmentIndeed-abc123") == "VeryLongNameO…-abc123"
     assert short_name("a\nb\x1b[31m") == "a b"
