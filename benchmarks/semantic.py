@@ -1,10 +1,10 @@
 """What S8 catches: the sentinels, the corpus's semantic defects, and the sound sources that it must let through.
 
-Command: python -m benchmarks.semantic [--solver=URL --model=NAME] [--only=sentinels]. Prints one table and writes
-results/semantic.json (with a model: results/semantic_NAME.json). Without a solver a scripted double stands in, named so: it
-reviews everything as sound, and hands in the second references and verifiers that were written by hand from the prompts alone
-(tests/env_synth/seed_opinions, corpus/brute_force), so that the numbers show what second opinions see when their author is
-right, and nothing about any model. Defects for which nobody wrote one are left out then. Left out: the mechanical stages
+Command: python -m benchmarks.semantic [--solver=URL --model=NAME --reply_tokens=N] [--only=sentinels]. Prints one table and
+writes results/semantic.json (with a model: results/semantic_NAME.json). Without a solver a scripted double stands in, named
+so: it reviews everything as sound, and hands in the second references and verifiers that were written by hand from the prompts
+alone (tests/env_synth/seed_opinions, corpus/brute_force), so that the numbers show what second opinions see when their author
+is right, and nothing about any model. Defects for which nobody wrote one are left out then. Left out: the mechanical stages
 (benchmarks/admission.py), which refuse some of these sources before S8 would see them.
 """
 
@@ -27,7 +27,7 @@ from env_synth.admission.candidate import Candidate, Context
 from env_synth.admission.records import Outcome, StageResult
 from env_synth.admission.sentinels import Sentinel, built_in_sentinels
 from env_synth.admission.static import read_source
-from env_synth.config import AdmissionConfig, SandboxConfig
+from env_synth.config import AdmissionConfig, ModelStagesConfig, SandboxConfig
 from env_synth.contract import Proposal
 from env_synth.novelty import Archive
 from env_synth.sandbox.host import Sandbox
@@ -56,7 +56,9 @@ def main() -> None:
     parser.add_argument("--solver", default="")
     parser.add_argument("--model", default="")
     parser.add_argument("--only", choices=("sentinels", "corpus"), default="")
+    parser.add_argument("--reply_tokens", type=int, default=ModelStagesConfig().review_tokens, help="of reviews and opinions")
     options = parser.parse_args()
+    settings = ModelStagesConfig(review_tokens=options.reply_tokens, opinion_tokens=options.reply_tokens)
     groups: dict[str, list[tuple[Sentinel, str]]] = {}
     if options.only != "corpus":
         groups["sentinels"] = [(sentinel, "") for sentinel in built_in_sentinels()]
@@ -66,11 +68,12 @@ def main() -> None:
     with Sandbox(SandboxConfig()) as sandbox:
         context = Context(AdmissionConfig(), sandbox, Archive())
         for group, sources in groups.items():
-            rows += judged(group, sources, context, HttpSolver(options.solver, options.model) if options.solver else None)
+            lent = Lent(HttpSolver(options.solver, options.model), settings) if options.solver else None
+            rows += judged(group, sources, context, lent)
     show(rows)
     solver = options.model or ScriptedDouble().name
     name = f"semantic_{re.sub(r'[^A-Za-z0-9.-]+', '_', options.model)}" if options.solver else "semantic"
-    write_record(name, {"solver": solver}, rows, {})
+    write_record(name, {"solver": solver, "reply_tokens": options.reply_tokens}, rows, {})
 
 
 def corpus_sources(everything: bool) -> list[tuple[Sentinel, str]]:
@@ -88,18 +91,15 @@ def corpus_sources(everything: bool) -> list[tuple[Sentinel, str]]:
     return found
 
 
-def judged(
-    group: str, sources: list[tuple[Sentinel, str]], context: Context, solver: HttpSolver | None
-) -> list[dict[str, Any]]:
+def judged(group: str, sources: list[tuple[Sentinel, str]], context: Context, lent: Lent | None) -> list[dict[str, Any]]:
     """One row a source: what S8 said of it."""
-    if solver is not None:
-        lent = Lent(solver)
+    if lent is not None:
         results = dict(run_together([job(sentinel, context, lent) for sentinel, _ in sources], lent))
     else:
         results = {}
         for place, (sentinel, author) in enumerate(sources):
-            lent = Lent(ScriptedDouble(opinion=author or seed_author))
-            results[place] = run_alone(job(sentinel, context, lent), lent)
+            double = Lent(ScriptedDouble(opinion=author or seed_author))
+            results[place] = run_alone(job(sentinel, context, double), double)
     return [
         {
             "group": group,
