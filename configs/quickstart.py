@@ -1,7 +1,7 @@
 """The whole ring on a laptop: SmolLM2-135M, ten seed environments, composites, and its own proposals tried.
 
 Command: make quickstart
-Result: two shared cores, 5 min 34 s, 6.4 GiB (7.7 on a busy machine); held-out solve rate 0.050 -> 0.159.
+Result: two cores, 5 min 37 s, 6.6 GiB (7.7 on a busy machine); held-out solve rate 0.050 -> 0.156.
 """
 
 from evo_jax.config import Config
