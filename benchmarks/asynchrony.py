@@ -74,7 +74,7 @@ class SimulatedFleet:
 
 
 def config_of(policy: Path, steps: int) -> Config:
-    """Short prompts and replies; one round for all `steps`."""
+    """Short prompts and replies; one round for all `steps`, those included that are sampled ahead and never trained on."""
     config = Config(steps=steps + 1)
     config.policy.path = str(policy)
     config.policy.compute_dtype = "float32"
@@ -124,7 +124,7 @@ def main() -> None:
     console = Console(stderr=True, quiet=True)
     blocks = 2 * len(SHARES) + 1
     with tempfile.TemporaryDirectory() as folder:
-        config = config_of(small_policy(options.model, Path(folder)), blocks * (options.steps + 1))
+        config = config_of(small_policy(options.model, Path(folder)), blocks * (options.steps + 2))
         with (
             ProgressView(config.steps, plain=True, console=console) as view,
             assemble(config, Path(folder) / "run", resume=False, note=view.note) as ring,
