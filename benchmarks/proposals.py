@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import sys
 from collections import Counter
 from typing import Any
 
@@ -25,6 +26,7 @@ from env_synth.admission.records import AdmissionReport
 from env_synth.admission.statistics import wilson_lower_bound
 from env_synth.config import AdmissionConfig, ModelStagesConfig, SandboxConfig
 from env_synth.contract import ArchivedSource, Proposal, environment_id
+from env_synth.errors import EnvSynthError
 from env_synth.prompts import THEMES, proposal_prompt
 from env_synth.proposal import Unreadable, read_proposal
 from env_synth.sandbox.host import Sandbox
@@ -106,4 +108,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EnvSynthError as error:
+        sys.exit(f"error: {error}")

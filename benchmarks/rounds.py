@@ -164,7 +164,9 @@ def run_rounds(config: Config, directory: Path, rounds: int) -> tuple[list[dict[
         pool = EnvironmentPool(config, registry, own, directory)
         pool.add_seeds()
         snapshot: Snapshot = pool.make_snapshot(1, 0, None)
-        parts = EvolutionParts(policy.tokenizer, registry, pool.learnability, pool.solve_rate)
+        parts = EvolutionParts(
+            policy.tokenizer, registry, pool.learnability, pool.solve_rate, policy.model_config.max_positions
+        )
         evolution, simulated = Evolution(config, parts, other), SimulatedPolicy(policy.tokenizer)
         rng = random.Random(0)
         for number in range(rounds):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from env_synth.admission.sentinels import Sentinel, built_in_sentinels
 from env_synth.admission.static import read_source
 from env_synth.config import AdmissionConfig, ModelStagesConfig, SandboxConfig
 from env_synth.contract import Proposal
+from env_synth.errors import EnvSynthError
 from env_synth.novelty import Archive
 from env_synth.sandbox.host import Sandbox
 from env_synth.solver.http import HttpSolver
@@ -135,4 +137,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EnvSynthError as error:
+        sys.exit(f"error: {error}")

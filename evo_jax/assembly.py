@@ -42,6 +42,7 @@ from evo_jax.rollouts.sglang_dispatch import DispatchSettings
 from evo_jax.rollouts.sglang_fleet import FleetSettings
 from evo_jax.rollouts.weight_sync import sync_weights
 from evo_jax.rollouts.weight_transport import DirectoryTransport
+from evo_jax.run_directory import CHECKPOINTS
 from evo_jax.sampling_ahead import SamplingAhead
 
 SAMPLES_PER_STEP = 4
@@ -128,7 +129,9 @@ class Ring:
     def write_timings(self, timings: dict[str, float]) -> None:
         """Writes the step's times, with the process's peak memory and the scoring pool's counters so far."""
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self.metrics.write(self.step, {**timings, "memory/peak_mib": peak_kib / 1024, **self.scoring.counters.summary()})
+        self.metrics.write(
+            self.step, {**timings, "memory/peak_mib": peak_kib / 1024, **self.training_scoring.counters.summary()}
+        )
 
     def log_samples(self, scored: ScoredBatch, instances: Sequence[Instance]) -> None:
         """A few rollouts of a step, for the report."""
@@ -171,7 +174,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             config.policy.path, param_dtype=config.policy.param_dtype, compute_dtype=config.policy.compute_dtype
         )
         learner = Learner(config, policy.decoder)
-        checkpoints = CheckpointStore(directory / "checkpoints", keep=config.checkpoint.keep)
+        checkpoints = CheckpointStore(directory / CHECKPOINTS, keep=config.checkpoint.keep)
         stack.callback(checkpoints.close)
         params = nnx.state(policy.decoder)
         checkpoint = checkpoints.restore(learner.abstract_state(params), note) if resume else None
@@ -245,7 +248,9 @@ def _question_scoring(config: EnvSynthConfig) -> ScoringPool:
 
 def _evolution_parts(config: Config, policy: Policy, registry: Registry, pool: EnvironmentPool) -> EvolutionParts:
     embedder = PolicyEmbedder(policy, f"{Path(config.policy.path).name}, untrained") if _stage_is_asked(config, "N2") else None
-    return EvolutionParts(policy.tokenizer, registry, pool.learnability, pool.solve_rate, embedder)
+    return EvolutionParts(
+        policy.tokenizer, registry, pool.learnability, pool.solve_rate, policy.model_config.max_positions, embedder
+    )
 
 
 def _stage_is_asked(config: Config, stage: str) -> bool:

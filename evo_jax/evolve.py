@@ -19,7 +19,7 @@ import numpy as np
 from env_synth.admission.asking import Lent
 from env_synth.admission.candidate import Context
 from env_synth.admission.learnability import RewardRule, proposer_reward
-from env_synth.admission.pipeline import Admission, archive_of
+from env_synth.admission.pipeline import Admission, archive_of, without_copies
 from env_synth.admission.records import AdmissionReport, Outcome
 from env_synth.admission.sentinels import SentinelReport, built_in_sentinels, judge_sentinels, recall_has_dropped
 from env_synth.config import ModelStagesConfig
@@ -29,7 +29,7 @@ from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.solver.protocol import Embedder
 from evo_jax.config import Config
-from evo_jax.lent_models import EngineSolver
+from evo_jax.lent_models import EngineSolver, PromptLimits
 from evo_jax.metrics import MetricValue
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.proposing import Proposing
@@ -43,6 +43,7 @@ class EvolutionParts:
     """What the rounds need of the rest of the run.
 
     learnability and solve_rate of an environment by its id, as the solver's replies show them (solve_rate None: no round yet).
+    max_positions: of the policy: a prompt and its reply must fit.
     embedder: a frozen model for N2; None where N2 is not asked.
     """
 
@@ -50,6 +51,7 @@ class EvolutionParts:
     registry: Registry
     learnability: Callable[[str], float]
     solve_rate: Callable[[str], float | None]
+    max_positions: int
     embedder: Embedder | None = None
 
 
@@ -115,7 +117,7 @@ class Evolution:
         asked, candidates = self._asked, _candidates(self._asked)
         counts = _Counts()
         proposals = [candidate for candidate in candidates if isinstance(candidate, Proposal)]
-        reports = self._ask_models(step, engine, list(zip(proposals, self._reports.result(), strict=True)), counts)
+        reports = self._ask_models(engine, list(zip(proposals, self._reports.result(), strict=True)), counts)
         self._asked = self._reports = None
         self._rounds += 1
         rewards, seen = [], set[str]()
@@ -183,31 +185,28 @@ class Evolution:
         return Admission(self._config.env_synth.admission, self._sandbox, self._registry.archive(), lent=lent)
 
     def _ask_models(
-        self, step: int, engine: RolloutEngine, judged: Sequence[tuple[Proposal, AdmissionReport]], counts: _Counts
+        self, engine: RolloutEngine, judged: Sequence[tuple[Proposal, AdmissionReport]], counts: _Counts
     ) -> list[AdmissionReport]:
         """The reports after the stages that need a model, where the config asks for any, and without copies of one another."""
         settings = self._model_stage_settings()
-        if not settings.stages:
-            return self._admission(None).without_copies(judged)
-        evolve, rollout = self._config.evolve, self._config.rollout
-        solver = EngineSolver(
-            engine,
-            self._tokenizer,
-            max_prompt_tokens=evolve.max_review_prompt_tokens,
-            top_k=rollout.top_k,
-            top_p=rollout.top_p,
-        )
-        lent = Lent(solver, settings, self._parts.embedder)
-        admission = self._admission(lent)
-        reports = admission.ask_models(judged)
-        if "S8" in settings.stages and evolve.sentinel_rounds and self._rounds % evolve.sentinel_rounds == 0:
-            context = Context(self._config.env_synth.admission, self._sandbox, archive_of(()))
-            found = judge_sentinels(built_in_sentinels(), context, lent)
-            counts.sentinels(found, self._sentinels, settings.sentinel_alarm_p)
-            self._sentinels = self._sentinels or found
-        counts.add({"model_stages/sampled_tokens": solver.sampled_tokens})
-        counts.add({"model_stages/unanswered_prompts": solver.unanswered_prompts})
-        return admission.without_copies([(proposal, report) for (proposal, _), report in zip(judged, reports, strict=True)])
+        if settings.stages:
+            evolve, rollout, tokenizer = self._config.evolve, self._config.rollout, self._tokenizer
+            limits = PromptLimits(evolve.max_review_prompt_tokens, self._parts.max_positions)
+            solver = EngineSolver(engine, tokenizer, limits, top_k=rollout.top_k, top_p=rollout.top_p)
+            lent = Lent(solver, settings, self._parts.embedder)
+            reports = self._admission(lent).ask_models(judged)
+            judged = [(proposal, report) for (proposal, _), report in zip(judged, reports, strict=True)]
+            if "S8" in settings.stages and evolve.sentinel_rounds and self._rounds % evolve.sentinel_rounds == 0:
+                self._judge_sentinels(lent, counts)
+            counts.add({"model_stages/sampled_tokens": solver.sampled_tokens})
+            counts.add({"model_stages/unanswered_prompts": solver.unanswered_prompts})
+        return without_copies(judged, self._config.env_synth.admission, self._sandbox)
+
+    def _judge_sentinels(self, lent: Lent, counts: _Counts) -> None:
+        context = Context(self._config.env_synth.admission, self._sandbox, archive_of(()))
+        found = judge_sentinels(built_in_sentinels(), context, lent)
+        counts.sentinels(found, self._sentinels, lent.settings.sentinel_alarm_p)
+        self._sentinels = self._sentinels or found
 
     def _model_stage_settings(self) -> ModelStagesConfig:
         """The config's, with the sampling of the run's own solver: what is calibrated is what will be trained."""

@@ -14,11 +14,10 @@ import numpy as np
 from absl import app, flags
 from flax import nnx
 
-from evo_jax.checkpoint import CheckpointError, CheckpointStore
-from evo_jax.learner import Learner
+from evo_jax.checkpoint import CheckpointError
 from evo_jax.policy.huggingface_writing import save_huggingface
 from evo_jax.policy.loading import load_policy
-from evo_jax.run_directory import read_config
+from evo_jax.restoring import restore_policy
 
 RUN_DIR = flags.DEFINE_string("run_dir", "", "Run directory whose checkpoint is exported.")
 OUTPUT = flags.DEFINE_string("output", "", "New directory to write; default: <run_dir>/export.")
@@ -34,22 +33,18 @@ def export(run_dir: Path, output: Path, *, step: int | None, dtype: str) -> int:
     Raises:
         CheckpointError: there is no checkpoint, or what was written does not load back as the same weights.
     """
-    config = read_config(run_dir)
-    policy = load_policy(config.policy.path, param_dtype=config.policy.param_dtype, compute_dtype="float32")
-    store = CheckpointStore(run_dir / "checkpoints", keep=config.checkpoint.keep, read_only=True)
-    like = Learner(config, policy.decoder).abstract_state(nnx.state(policy.decoder))
-    checkpoint = store.restore(like, lambda text: print(f"warning: {text}", file=sys.stderr), step)
-    store.close()
-    if checkpoint is None:
-        raise CheckpointError(f"{run_dir} has no checkpoint yet: let the run reach its first one")
-    params = checkpoint.state.params
+
+    def warn(text: str) -> None:
+        print(f"warning: {text}", file=sys.stderr)
+
+    policy, params, found_step = restore_policy(run_dir, step, compute_dtype="float32", note=warn)
     save_huggingface(output, policy.model_config, params, policy.tokenizer, dtype=dtype)
     reloaded = nnx.state(load_policy(output, param_dtype="float32", compute_dtype="float32").decoder)
     stored = jax.numpy.dtype(dtype)
     for (path, wanted), found in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(reloaded), strict=True):
         if not np.array_equal(np.asarray(wanted.astype(stored), np.float32), np.asarray(found, np.float32)):
             raise CheckpointError(f"{output}: {jax.tree_util.keystr(path)} reads back differently; delete it and export again")
-    return checkpoint.step
+    return found_step
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +27,27 @@ EMBEDDED_TOKENS = 512  # of a text: what stands further on hardly moves a mean, 
 LENGTH_BUCKETS = (64, 128, 256, EMBEDDED_TOKENS)
 
 
+@dataclass(frozen=True)
+class PromptLimits:
+    """Which prompts are answered: of at most `prompt_tokens`, and of at most `positions` together with the longest reply."""
+
+    prompt_tokens: int
+    positions: int
+
+    def allow(self, prompt_tokens: int, reply_tokens: int) -> bool:
+        """Whether a prompt of this length can be answered at this length."""
+        return prompt_tokens <= self.prompt_tokens and prompt_tokens + reply_tokens <= self.positions
+
+
 class EngineSolver:
     """A `Solver` over a rollout engine. Counts what it samples, for the run's metrics."""
 
     def __init__(
-        self, engine: RolloutEngine, tokenizer: Tokenizer, *, max_prompt_tokens: int, top_k: int = 0, top_p: float = 1.0
+        self, engine: RolloutEngine, tokenizer: Tokenizer, limits: PromptLimits, *, top_k: int = 0, top_p: float = 1.0
     ) -> None:
-        """A prompt of more than `max_prompt_tokens` gets replies that are empty and truncated: unanswered."""
+        """A prompt outside `limits` gets replies that are empty and truncated: unanswered."""
         self._engine, self._tokenizer = engine, tokenizer
-        self._max_prompt_tokens, self._top_k, self._top_p = max_prompt_tokens, top_k, top_p
+        self._limits, self._top_k, self._top_p = limits, top_k, top_p
         self.sampled_tokens = 0
         self.unanswered_prompts = 0
 
@@ -49,7 +62,7 @@ class EngineSolver:
         """As `Solver.replies`: one group a prompt, all in one call of the engine."""
         sampling = SamplingParams(max_tokens, temperature, self._top_k, self._top_p, tuple(stop))
         chats = [self._tokenizer.chat_prompt([{"role": "user", "content": prompt}]) for prompt in prompts]
-        fitting = [place for place, chat in enumerate(chats) if len(chat.token_ids) <= self._max_prompt_tokens]
+        fitting = [place for place, chat in enumerate(chats) if self._limits.allow(len(chat.token_ids), max_tokens)]
         requests = [
             RolloutRequest(f"model stage/{place}", chats[place].token_ids, n, reply_seed(prompts[place], seed, 0), sampling)
             for place in fitting

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ class EnvironmentPool:
         for record in self.active():
             standing = self._standings.get(record.environment_id, Standing()).end_round(self._config.evolve)
             move = standing.move(record.level, record.info.max_level, self._config.evolve)
-            if move is Move.UP and not self._fits_at(record, record.level + 1):
+            if move is Move.UP and not self._fits_at(replace(record, level=record.level + 1)):
                 move = Move.MASTERED  # at the highest level that this run can pose
             self._standings[record.environment_id] = standing
             if move is not None:
@@ -199,14 +200,14 @@ class EnvironmentPool:
             if move is Move.MASTERED:
                 self._mastered.append(identity)
 
-    def _fits_at(self, record: EnvironmentRecord, level: int) -> bool:
-        """Whether the prompts of a level are of a length that this run can pose."""
+    def _fits_at(self, record: EnvironmentRecord) -> bool:
+        """Whether every level dealt of the record has prompts of a length that this run can pose."""
         environment = open_environment(self._sandbox, record.source, trusted=record.environment_id in self.pinned)
         if isinstance(environment, Failure):
             return False
         with environment:
-            drawn = draw_instances(environment, Split.TRAIN, level, INSTANCES_TRIED)
-        return not isinstance(drawn, Failure) and any(map(self._fits, drawn.instances))
+            tried = [draw_instances(environment, Split.TRAIN, level, INSTANCES_TRIED) for level in self.levels(record)]
+        return all(not isinstance(drawn, Failure) and any(map(self._fits, drawn.instances)) for drawn in tried)
 
     def _is_calibrated(self, environment_id: str) -> bool:
         stages = (self._registry.report(environment_id) or {"stages": []})["stages"]

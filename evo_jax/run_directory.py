@@ -20,6 +20,7 @@ from typing import Any, Self
 from evo_jax.config import Config, ConfigError
 
 CONFIG_FILE = "config.json"
+CHECKPOINTS = "checkpoints"  # the folder of them
 _LOCK_FILE = ".lock"
 _VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 # What a resumed run may change without becoming another run.

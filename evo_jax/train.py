@@ -41,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError(
                 f"policy.path={config.policy.path}: no such file or directory (`make model` fetches the small one)"
             )
+        if config.data.questions and not Path(config.data.questions).is_file():
+            raise ConfigError(f"data.questions={config.data.questions}: no such file; docs/evaluation.md shows what it holds")
     except Exception as error:
         return report_error(error, MISUSE)
     keep_freed_memory()

@@ -6,6 +6,7 @@ replies: a plug-in of so few replies would mostly reward luck. Left out: verdict
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ def learnability(solve_rate: float) -> float:
     return math.exp(-((solve_rate - TARGET) ** 2) / (2 * WIDTH**2))
 
 
+@functools.lru_cache(maxsize=4096)  # rounds ask for the same counts again and again
 def expected_learnability(solved: int, replies: int) -> float:
     """E[Q(p)] for p ~ Beta(1 + solved, 1 + replies - solved), the posterior under a uniform prior."""
     if not 0 <= solved <= replies:

@@ -125,26 +125,6 @@ class Admission:
                 reports[place] = report
         return reports
 
-    def without_copies(self, judged: Sequence[tuple[Proposal, AdmissionReport]]) -> list[AdmissionReport]:
-        """The reports, where of several admitted ones that are copies of one another the first alone stays admitted.
-
-        For callers that keep what one batch admits: N1 compared each with the archive as it was before all of them.
-        """
-        archive = Archive()
-        context = Context(self._config, self._sandbox, archive)
-        reports = []
-        for proposal, report in judged:
-            facts, _, _ = static.read_source(proposal.source)
-            if report.admitted and facts is not None:
-                result = copies.check(Candidate(proposal, facts), context)
-                if result.outcome is Outcome.REFUSED:
-                    kept = [stage for stage in report.stages if stage.stage != "N1"]
-                    report = report_of(report.environment_id, [*kept, result], report.info)
-                else:
-                    archive.add(report.environment_id, fingerprint(facts.tree, facts.environment_class))
-            reports.append(report)
-        return reports
-
     # ------------------------------------------------------------------------------------------ inside
 
     def _mechanical(self, proposals: Sequence[Proposal], all_stages: bool) -> Iterator[tuple[int, AdmissionReport]]:
@@ -183,6 +163,29 @@ class Admission:
         needed = [name for name in MODEL_STAGE_NAMES if name != "N2" or not _novel_by_rule(proposal, self._sources)]
         waiting = [StageResult(name, Outcome.NEEDS_SOLVER, "no_model") for name in needed]
         return report_of(report.environment_id, [*report.stages, *waiting], report.info)
+
+
+def without_copies(
+    judged: Sequence[tuple[Proposal, AdmissionReport]], config: AdmissionConfig, sandbox: Sandbox
+) -> list[AdmissionReport]:
+    """The reports, where of several admitted ones that are copies of one another the first alone stays admitted.
+
+    For callers that keep what one batch admits: N1 compared each with the archive as it was before all of them.
+    """
+    archive = Archive()
+    context = Context(config, sandbox, archive)
+    reports = []
+    for proposal, report in judged:
+        facts, _, _ = static.read_source(proposal.source)
+        if report.admitted and facts is not None:
+            result = copies.check(Candidate(proposal, facts), context)
+            if result.outcome is Outcome.REFUSED:
+                kept = [stage for stage in report.stages if stage.stage != "N1"]
+                report = report_of(report.environment_id, [*kept, result], report.info)
+            else:
+                archive.add(report.environment_id, fingerprint(facts.tree, facts.environment_class))
+        reports.append(report)
+    return reports
 
 
 def judge(proposal: Proposal, context: Context, *, all_stages: bool = False) -> AdmissionReport:

@@ -5,10 +5,9 @@ in training nor their sources in a prompt. tests/test_architecture.py lists who 
 files beside this one are read as text and run only in the sandbox. Left out on purpose: drawing instances, and statistics.
 """
 
-import hashlib
 from pathlib import Path
 
-from env_synth.errors import EnvSynthError
+from env_synth.pinned import read_pinned
 
 HELDOUT_SHA256: dict[str, str] = {
     "max_flow": "11023dab2a0b77389e347b2cfc438d6123793ea119c2542bf2e2dd880da8eeea",
@@ -26,10 +25,6 @@ HELDOUT_SHA256: dict[str, str] = {
 }
 
 
-class HeldoutSourceError(EnvSynthError):
-    """A held-out family's file is missing or differs from the pinned hash."""
-
-
 def heldout_sources() -> dict[str, str]:
     """Name -> source text of the twelve families: seven compute, then five certificate.
 
@@ -37,22 +32,6 @@ def heldout_sources() -> dict[str, str]:
     the sources refuses proposals that copy one.
 
     Raises:
-        HeldoutSourceError: a file cannot be read, or was changed since it was pinned.
+        PinnedSourceError: a file cannot be read, or was changed since it was pinned.
     """
-    sources = {}
-    for name, pinned in HELDOUT_SHA256.items():
-        path = Path(__file__).with_name(f"{name}.py")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise HeldoutSourceError(
-                f"held-out family {name}: cannot read {path.name} ({error.strerror}); reinstall env_synth"
-            ) from error
-        found = hashlib.sha256(data).hexdigest()
-        if found != pinned:
-            raise HeldoutSourceError(
-                f"held-out family {name}: {path.name} has SHA-256 {found}, pinned is {pinned}; restore the file "
-                "(results from a changed family cannot be compared with earlier ones)"
-            )
-        sources[name] = data.decode("utf-8")
-    return sources
+    return read_pinned(Path(__file__).parent, HELDOUT_SHA256)

@@ -6,10 +6,9 @@ even where the sandbox is too weak for code written by a model. Left out on purp
 classes from them, and any list of environments other than the ten.
 """
 
-import hashlib
 from pathlib import Path
 
-from env_synth.errors import EnvSynthError
+from env_synth.pinned import read_pinned
 
 SEED_SHA256: dict[str, str] = {
     "register_machine": "dfcb9ee40e31c7a76d1a114297958a8d01e6f27ee3edf0bfe503d3caa42f610c",
@@ -25,10 +24,6 @@ SEED_SHA256: dict[str, str] = {
 }
 
 
-class SeedSourceError(EnvSynthError):
-    """A seed's file is missing or differs from the pinned hash."""
-
-
 def seed_sources() -> dict[str, str]:
     """Name -> source text of the ten seeds, in the order of METHOD.md's list.
 
@@ -36,23 +31,6 @@ def seed_sources() -> dict[str, str]:
     environment_id.
 
     Raises:
-        SeedSourceError: a file is missing, is not UTF-8, or was changed since it was pinned.
+        PinnedSourceError: a file is missing, is not UTF-8, or was changed since it was pinned.
     """
-    return {name: _read_pinned(name, digest) for name, digest in SEED_SHA256.items()}
-
-
-def _read_pinned(name: str, digest: str) -> str:
-    path = Path(__file__).with_name(f"{name}.py")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SeedSourceError(
-            f"seed environment {name}: cannot read {path.name} ({error.strerror}); reinstall env_synth"
-        ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
-        raise SeedSourceError(
-            f"seed environment {name}: SHA-256 of {path.name} is {found}, pinned is {digest}; "
-            "restore the file (a changed seed is a new environment and needs a new pin)"
-        )
-    return data.decode("utf-8")
+    return read_pinned(Path(__file__).parent, SEED_SHA256)

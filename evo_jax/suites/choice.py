@@ -9,9 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from evo_jax.run_directory import CONFIG_FILE
-
-CHECKPOINTS = "checkpoints"
+from evo_jax.run_directory import CHECKPOINTS, CONFIG_FILE
 
 
 class PolicyChoiceError(Exception):

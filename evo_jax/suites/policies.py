@@ -1,6 +1,6 @@
 """Opens a chosen policy in the rollout engine that the config asks for.
 
-A run's checkpoint is opened read-only, so that the run may be going on. Left out: which policy (`choice`).
+Left out: which policy (`choice`), and reading checkpoints (`evo_jax.restoring`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from flax import nnx
 
 from evo_jax.assembly import build_engine
-from evo_jax.checkpoint import CheckpointStore
 from evo_jax.config import Config
-from evo_jax.learner import Learner
 from evo_jax.policy.loading import Policy, load_policy
 from evo_jax.policy.tokenizer import Tokenizer
+from evo_jax.restoring import restore_policy
 from evo_jax.rollouts.protocol import RolloutEngine
 from evo_jax.rollouts.weight_sync import sync_weights
-from evo_jax.run_directory import read_config
-from evo_jax.suites.choice import CHECKPOINTS, PolicyChoice, PolicyChoiceError
+from evo_jax.suites.choice import PolicyChoice
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def open_policy(
 
     The engine is laid out for `samples` replies to each of `messages`, however long those are.
 
-    Raises PolicyError, CheckpointError or PolicyChoiceError for weights that can't be loaded.
+    Raises PolicyError or CheckpointError for weights that can't be loaded.
     """
     policy, params, step = _load(choice, config, note)
     longest = max(len(prompt_tokens(policy.tokenizer, message)) for message in messages)
@@ -65,23 +63,8 @@ def prompt_tokens(tokenizer: Tokenizer, message: str) -> tuple[int, ...]:
 
 
 def _load(choice: PolicyChoice, config: Config, note: Callable[[str], None]) -> tuple[Policy, nnx.State, int]:
-    run = read_config(choice.path) if choice.is_run else None
-    path = choice.path if run is None else run.policy.path
-    param_dtype = config.policy.param_dtype if run is None else run.policy.param_dtype
-    policy = load_policy(path, param_dtype=param_dtype, compute_dtype=config.policy.compute_dtype)
-    params = nnx.state(policy.decoder)
-    if run is None:
-        return policy, params, 0
-    if not (choice.path / CHECKPOINTS).is_dir():
-        raise PolicyChoiceError(f"{choice.path} has no checkpoint yet: let the run reach its first one")
-    store = CheckpointStore(choice.path / CHECKPOINTS, keep=run.checkpoint.keep, read_only=True)
-    try:
-        if not store.steps or (choice.step is not None and choice.step not in store.steps):
-            wanted = "checkpoint" if choice.step is None else f"checkpoint of step {choice.step}"
-            raise PolicyChoiceError(f"{choice.path} has no {wanted}; it has those of steps {store.steps}")
-        like = Learner(run, policy.decoder).abstract_state(params)
-        checkpoint = store.restore(like, note, choice.step)
-    finally:
-        store.close()
-    assert checkpoint is not None  # there are steps, and none readable is an error of the store's
-    return policy, checkpoint.state.params, checkpoint.step
+    compute_dtype = config.policy.compute_dtype
+    if choice.is_run:
+        return restore_policy(choice.path, choice.step, compute_dtype=compute_dtype, note=note)
+    policy = load_policy(choice.path, param_dtype=config.policy.param_dtype, compute_dtype=compute_dtype)
+    return policy, nnx.state(policy.decoder), 0

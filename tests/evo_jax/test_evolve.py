@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,36 +18,9 @@ from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.policy.loading import load_policy
 from evo_jax.rollouts.protocol import Completion, RolloutRequest
 from tests.env_synth.scripted_double import BROKEN, ScriptedDouble
-from tests.evo_jax.engine_double import EngineDouble
+from tests.evo_jax.engine_double import NEW_ENVIRONMENT, EngineDouble, fenced, product_of, tires
 
 SEEDS = ("grid_paths", "linear_recurrence", "subset_sum")
-
-NEW_ENVIRONMENT = '''
-class DigitProduct:
-    """Last three digits of the product of all digits, each raised by one."""
-
-    family = "compute"
-    answer_type = "int"
-    answer_format = "one integer"
-    max_level = 5
-
-    def generate(self, rng, level):
-        return {"digits": [rng.randint(0, 9) for _ in range(2 + 2 * level)]}, {}
-
-    def render(self, public):
-        shown = " ".join(str(digit) for digit in public["digits"])
-        return f"Digits: {shown}\\nAdd one to every digit, multiply all results, and give the product modulo 997."
-
-    def reference(self, public, private):
-        product = 1
-        for digit in public["digits"]:
-            product = product * (digit + 1) % 997
-        return str(product)
-
-    def verify(self, public, answer, reference):
-        text = answer.strip()
-        return 1.0 if text.isdecimal() and len(text) < 10 and int(text) == int(reference) else 0.0
-'''
 
 
 class ScriptedEngine:
@@ -64,11 +38,7 @@ ENGINE = ScriptedEngine(["no stage that needs a model is asked"])
 
 
 def parts_of(registry: Registry, policy: Path) -> EvolutionParts:
-    return EvolutionParts(load_policy(policy).tokenizer, registry, lambda identity: 1.0, lambda identity: None)
-
-
-def fenced(source: str) -> str:
-    return f"Here it is:\n```python\n{source}\n```"
+    return EvolutionParts(load_policy(policy).tokenizer, registry, lambda identity: 1.0, lambda identity: None, 100_000)
 
 
 @pytest.fixture
@@ -195,6 +165,32 @@ def test_a_fault_of_the_host_is_judged_again_and_never_kept_as_a_refusal(
     assert len(registry.refused()) == (0 if undecided else 3)
 
 
+def test_the_horizon_grows_while_composites_of_the_present_one_are_solved(
+    config: Config, tiny_policy_path: Path, tmp_path: Path
+) -> None:
+    config.evolve.proposals_per_round = 0
+    config.evolve.composites_per_round = 1
+    config.evolve.max_composites_per_parent = 9
+    config.evolve.max_composite_parents = 3
+    config.data.seeds = ("grid_paths", "linear_recurrence", "register_machine")
+    with Registry.open(tmp_path / "registry") as registry, Sandbox(SandboxConfig()) as sandbox:
+        for name in config.data.seeds:
+            registry.admit(Proposal(seed_sources()[name], "seed", operator=name), step=0)
+        rates: dict[str, float] = {}
+        parts = dataclasses.replace(parts_of(registry, tiny_policy_path), solve_rate=rates.get)
+        evolution = Evolution(config, parts, sandbox)
+        horizons = []
+        for step, rate in ((0, 0.5), (2, 0.6), (4, 0.9)):
+            evolution.ask(step, ENGINE)
+            outcome = evolution.conclude(step + 2, ENGINE)
+            assert outcome is not None
+            horizons.append(outcome.metrics["composites/parents"])
+            rates |= {r.environment_id: rate for r in registry.environments() if r.origin == "composite"}
+        assert horizons == [2, 2, 3]  # 0.5 is not above 0.5; 0.6 is; 3 is the most
+        assert evolution.state["horizon"] == 3
+        evolution.close()
+
+
 # ---- the stages that need a model -----------------------------------------------------------------------------------------
 
 DIGIT_PRODUCT_AGAIN = """
@@ -204,22 +200,6 @@ def solve(text):
         product *= int(digit) + 1
     return str(product % 997)
 """
-
-
-def digits_of(prompt: str) -> list[int]:
-    return [int(digit) for digit in prompt.split("Digits: ")[1].split("Add one")[0].split()]
-
-
-def product_of(prompt: str) -> str:
-    product = 1
-    for digit in digits_of(prompt):
-        product = product * (digit + 1) % 997
-    return str(product)
-
-
-def tires(prompt: str) -> float:
-    """How often the double is right: 2 digits at level 0, two more a level."""
-    return max(0.0, 1.1 - len(digits_of(prompt)) / 7.5)
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.policy.loading import load_policy
 from evo_jax.pool import EnvironmentPool
 from tests.env_synth.scripted_double import ScriptedDouble
-from tests.evo_jax.engine_double import EngineDouble
-from tests.evo_jax.test_evolve import NEW_ENVIRONMENT, digits_of, fenced, product_of, tires
+from tests.evo_jax.engine_double import NEW_ENVIRONMENT, EngineDouble, digits_of, fenced, product_of, tires
 
 SEEDS = ("grid_paths", "linear_recurrence", "subset_sum")
 
@@ -80,7 +79,7 @@ def earn(tiny_policy_path: Path, tmp_path: Path) -> Iterator[Callable[[str], flo
     with Registry.open(tmp_path / "registry") as registry, Sandbox(SandboxConfig()) as sandbox:
         for name in SEEDS:
             registry.admit(Proposal(seed_sources()[name], "seed", operator=name), step=0)
-        parts = EvolutionParts(load_policy(tiny_policy_path).tokenizer, registry, lambda _: 1.0, lambda _: None)
+        parts = EvolutionParts(load_policy(tiny_policy_path).tokenizer, registry, lambda _: 1.0, lambda _: None, 100_000)
         evolution = Evolution(config, parts, sandbox)
 
         def reward(source: str) -> float:
@@ -129,7 +128,7 @@ def test_a_proposer_that_only_writes_garbage_changes_nothing(tiny_policy_path: P
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox, Sandbox(SandboxConfig()) as own:
         pool = EnvironmentPool(config, registry, own, tmp_path)
         pool.add_seeds()
-        evolution = Evolution(config, EvolutionParts(tokenizer, registry, pool.learnability, pool.solve_rate), sandbox)
+        evolution = Evolution(config, EvolutionParts(tokenizer, registry, pool.learnability, pool.solve_rate, 100_000), sandbox)
         engine = EngineDouble(tokenizer, list(GARBAGE.values()), ScriptedDouble())
         rewards = []
         for step in (0, 2):

@@ -11,6 +11,7 @@ from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import Mismatch
 from evo_jax.config import Config, ConfigError
 from evo_jax.pool import EnvironmentPool
+from tests.evo_jax.engine_double import NEW_ENVIRONMENT
 
 FAILING = '''
 class Failing:
@@ -145,3 +146,52 @@ def test_questions_are_trained_on_in_place_of_environments_each_once_an_epoch(co
         assert pool.names()[QUESTIONS_ID] == "asked"
         with pytest.raises(ConfigError, match=r"asked\.jsonl.*short enough"):
             EnvironmentPool(config, registry, sandbox, tmp_path, lambda instance: False, questions)
+
+
+def test_levels_follow_the_solve_rate_and_what_is_mastered_is_looked_at_again(config: Config, tmp_path: Path) -> None:
+    config.data.levels = (0, 1)
+    config.evolve.max_age_steps = 1000
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path, lambda instance: instance.level < 3)
+        pool.add_seeds()
+        made = registry.admit(Proposal(NEW_ENVIRONMENT, "proposal"), step=0, level=0)
+        seed = registry.environments()[0]
+
+        def play(step: int, solved: int) -> None:
+            for identity in (seed.environment_id, made.environment_id):
+                pool.note_scores(identity, failed=0, total=20, solved=solved)
+            pool.rotate(step)
+
+        assert pool.levels(seed) == (0, 1)
+        play(2, 19)
+        play(4, 19)
+        raised = {record.environment_id: record for record in registry.environments()}
+        assert pool.levels(raised[seed.environment_id]) == (1, 2)
+        event = next(event for event in registry.events() if event.kind == "level")
+        assert event.payload["evidence"] == {"solved": 19, "replies": 20, "rounds": 2, "level": 0}
+        for step in (6, 8):  # no further: at level 2 it would be dealt at level 3 too, which does not fit
+            play(step, 20)
+        assert [record.environment_id for record in registry.environments(status="retired")] == [made.environment_id]
+        assert seed.environment_id in {record.environment_id for record in pool.active()}  # seeds stay
+        weights = pool.make_snapshot(1, 8, None).environments
+        looked_at = sum(entry.weight for entry in weights if entry.environment_id == made.environment_id)
+        assert looked_at == pytest.approx(config.evolve.mastered_sampling_fraction)
+        assert sum(entry.weight for entry in weights) == pytest.approx(1.0)
+        assert not registry.environments(status="quarantined")
+        again = EnvironmentPool(config, registry, sandbox, tmp_path)
+        again.restore(pool.state)
+        assert again.state == pool.state
+
+
+def test_what_is_never_solved_goes_down_and_is_set_aside_at_the_bottom(config: Config, tmp_path: Path) -> None:
+    config.data.levels = (0,)
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
+        pool.add_seeds()
+        made = registry.admit(Proposal(NEW_ENVIRONMENT, "proposal"), step=0, level=1)
+        for step in (2, 4, 6, 8):
+            pool.note_scores(made.environment_id, failed=0, total=20, solved=0)
+            pool.rotate(step)
+        decided = [event.payload["reason"] for event in registry.events() if event.kind in ("level", "status")]
+        assert decided == ["level down", "too hard"]
+        assert [record.environment_id for record in registry.environments(status="quarantined")] == [made.environment_id]

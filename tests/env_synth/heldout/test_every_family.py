@@ -14,7 +14,7 @@ from env_synth.admission.pipeline import Admission, archive_of
 from env_synth.admission.static import read_source
 from env_synth.config import AdmissionConfig, SandboxConfig
 from env_synth.contract import ArchivedSource, Proposal, Split, environment_id
-from env_synth.heldout import HELDOUT_SHA256, HeldoutSourceError, heldout_sources
+from env_synth.heldout import HELDOUT_SHA256, heldout_sources
 from env_synth.instances import content_split
 from env_synth.novelty import fingerprint
 from env_synth.sandbox.host import Sandbox, TierWarning
@@ -46,16 +46,6 @@ def test_twelve_families_and_the_pins():
     assert {name: environment_id(source) for name, source in sources.items()} == HELDOUT_SHA256
     files = {path.stem for path in Path(heldout.__file__).parent.glob("*.py")} - {"__init__"}
     assert files == set(NAMES)
-
-
-def test_a_changed_or_missing_file_is_refused(monkeypatch):
-    monkeypatch.setitem(HELDOUT_SHA256, "word_pieces", "0" * 64)
-    with pytest.raises(HeldoutSourceError, match=r"word_pieces.* SHA-256 .* pinned"):
-        heldout_sources()
-    monkeypatch.undo()
-    monkeypatch.setitem(HELDOUT_SHA256, "no_such_family", "0" * 64)
-    with pytest.raises(HeldoutSourceError, match="no_such_family"):
-        heldout_sources()
 
 
 def test_kinds_and_answer_types_are_mixed():

@@ -13,7 +13,7 @@ from rich.console import Console
 from env_synth.contract import Split
 from env_synth.grading.math_answers import question_instance
 from env_synth.snapshots import SnapshotEntry, write_snapshot
-from evo_jax.checkpoint import Checkpoint, CheckpointStore
+from evo_jax.checkpoint import Checkpoint, CheckpointError, CheckpointStore
 from evo_jax.config import Config, ConfigError
 from evo_jax.evaluation import EvaluationError
 from evo_jax.learner import Learner
@@ -21,7 +21,7 @@ from evo_jax.policy.decoder import random_decoder
 from evo_jax.policy.loading import load_policy
 from evo_jax.run_directory import as_json
 from evo_jax.suites.catalogue import check_names
-from evo_jax.suites.choice import PolicyChoice, PolicyChoiceError
+from evo_jax.suites.choice import PolicyChoice
 from evo_jax.suites.policies import open_policy
 from evo_jax.suites.progress import SamplingView
 from evo_jax.suites.records import SuiteError, SuiteOptions
@@ -132,7 +132,7 @@ def test_a_step_that_a_run_does_not_have_is_told(config: Config, run_dir: Path, 
     ):
         choice.path.mkdir(exist_ok=True)
         (choice.path / "config.json").write_text((run_dir / "config.json").read_text())
-        with pytest.raises(PolicyChoiceError, match=reason), open_policy(choice, config, ["x"], 2, print):
+        with pytest.raises(CheckpointError, match=reason), open_policy(choice, config, ["x"], 2, print):
             pass
 
 
