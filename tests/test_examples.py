@@ -1,3 +1,5 @@
+"""Every example runs to its end and stays short."""
+
 import subprocess
 import sys
 from pathlib import Path

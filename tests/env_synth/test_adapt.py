@@ -1,3 +1,5 @@
+"""Tests of env_synth/adapt.py."""
+
 import json
 from pathlib import Path
 

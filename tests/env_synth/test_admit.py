@@ -1,3 +1,5 @@
+"""Tests of env_synth/admit.py."""
+
 import json
 import re
 import shutil

@@ -1,3 +1,5 @@
+"""Tests of env_synth/answers.py."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Tests of env_synth/environment.py."""
+
 import dataclasses
 import os
 import signal

@@ -1,3 +1,5 @@
+"""Tests of env_synth/export_environment.py."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of env_synth/instances.py."""
+
 from dataclasses import dataclass
 
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Tests of env_synth/play.py."""
+
 import io
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of env_synth/printable.py."""
+
 import io
 import unicodedata
 

@@ -1,3 +1,5 @@
+"""Tests of env_synth/prompts.py."""
+
 import ast
 
 from env_synth.prompts import (

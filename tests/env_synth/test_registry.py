@@ -1,3 +1,5 @@
+"""Tests of env_synth/registry.py."""
+
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path

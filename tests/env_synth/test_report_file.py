@@ -1,3 +1,5 @@
+"""Tests of env_synth/report_file.py."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Tests of env_synth/report_page.py."""
+
 import re
 from html.parser import HTMLParser
 

@@ -1,3 +1,5 @@
+"""Tests of env_synth/scoring.py."""
+
 import os
 import random
 import signal

@@ -1,3 +1,5 @@
+"""Tests of env_synth/similar_sets.py."""
+
 import random
 
 from env_synth.similar_sets import SimilarSets

@@ -1,3 +1,5 @@
+"""Tests of env_synth/snapshots.py."""
+
 import hashlib
 import os
 import signal

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/advantages.py."""
+
 import dataclasses
 
 import numpy as np

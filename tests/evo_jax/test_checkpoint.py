@@ -1,3 +1,5 @@
+"""Tests of evo_jax/checkpoint.py."""
+
 import os
 import shutil
 import subprocess

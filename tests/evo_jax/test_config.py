@@ -1,3 +1,5 @@
+"""Tests of evo_jax/config.py."""
+
 import dataclasses
 from typing import Any
 

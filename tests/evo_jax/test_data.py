@@ -1,3 +1,5 @@
+"""Tests of evo_jax/data.py."""
+
 from collections import Counter
 from pathlib import Path
 

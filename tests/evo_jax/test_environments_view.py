@@ -1,3 +1,5 @@
+"""Tests of evo_jax/environments_view.py."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

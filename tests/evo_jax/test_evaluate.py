@@ -1,3 +1,5 @@
+"""Tests of evo_jax/evaluate.py."""
+
 import json
 import subprocess
 import sys

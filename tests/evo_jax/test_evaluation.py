@@ -1,3 +1,5 @@
+"""Tests of evo_jax/evaluation.py."""
+
 import itertools
 import math
 

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/evolve.py."""
+
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path

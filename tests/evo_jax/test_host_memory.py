@@ -1,3 +1,5 @@
+"""Tests of evo_jax/host_memory.py."""
+
 import platform
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/learner.py."""
+
 import dataclasses
 from collections.abc import Callable
 

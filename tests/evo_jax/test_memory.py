@@ -1,3 +1,5 @@
+"""Tests of evo_jax/memory.py."""
+
 from evo_jax.config import Config
 from evo_jax.memory import memory_estimate_mib, parameter_count
 from evo_jax.policy.model_config import ModelConfig

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/metrics.py."""
+
 import json
 import math
 import re

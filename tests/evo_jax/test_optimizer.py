@@ -1,3 +1,5 @@
+"""Tests of evo_jax/optimizer.py."""
+
 import math
 
 import jax

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/packing.py."""
+
 from collections import Counter
 
 import numpy as np

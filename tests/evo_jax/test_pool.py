@@ -1,3 +1,5 @@
+"""Tests of evo_jax/pool.py."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/progress.py."""
+
 import io
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rewards.py."""
+
 import numpy as np
 
 from env_synth.config import SandboxConfig, ScoringConfig

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/run_directory.py."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/sampling_ahead.py."""
+
 import threading
 
 import numpy as np

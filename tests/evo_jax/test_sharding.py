@@ -1,3 +1,5 @@
+"""Tests of evo_jax/sharding.py."""
+
 import os
 import subprocess
 import sys

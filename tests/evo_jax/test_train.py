@@ -1,3 +1,5 @@
+"""Tests of evo_jax/train.py."""
+
 import subprocess
 import sys
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/trainer.py."""
+
 import json
 import os
 import random

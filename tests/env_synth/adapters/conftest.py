@@ -1,3 +1,5 @@
+"""Packages of other systems for the adapter tests: the real one where it is installed, else a double named so."""
+
 import importlib.util
 import os
 import sys

@@ -1,3 +1,5 @@
+"""Tests of env_synth/adapters/exports.py."""
+
 import ast
 import json
 import subprocess

@@ -1,3 +1,5 @@
+"""Tests of env_synth/adapters/judging.py."""
+
 import pytest
 
 from env_synth.adapters import reasoning_gym

@@ -1,3 +1,5 @@
+"""Tests of env_synth/adapters/reasoning_gym.py."""
+
 import ast
 
 import pytest

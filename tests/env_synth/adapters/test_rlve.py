@@ -1,3 +1,5 @@
+"""Tests of env_synth/adapters/rlve.py."""
+
 from types import ModuleType
 
 import pytest

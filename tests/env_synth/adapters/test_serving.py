@@ -1,3 +1,5 @@
+"""Tests of env_synth/adapters/serving.py."""
+
 from collections.abc import Iterator
 
 import pytest

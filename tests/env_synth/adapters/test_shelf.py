@@ -1,3 +1,5 @@
+"""Tests of env_synth/adapters/shelf.py."""
+
 import io
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Tests of env_synth/adapters/slicing.py."""
+
 import ast
 
 import pytest

@@ -1,3 +1,5 @@
+"""A sandbox, a context and the corpus, shared by the tests of the stages."""
+
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path

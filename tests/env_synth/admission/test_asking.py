@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/asking.py."""
+
 import pytest
 
 from env_synth.admission.asking import Ask, Asking, AskVectors, Lent, run_alone, run_together

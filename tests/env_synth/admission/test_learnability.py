@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/learnability.py."""
+
 import math
 
 import pytest

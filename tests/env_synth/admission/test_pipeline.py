@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/pipeline.py."""
+
 import re
 from collections.abc import Callable
 from dataclasses import replace

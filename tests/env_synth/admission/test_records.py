@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/records.py."""
+
 import json
 
 import pytest

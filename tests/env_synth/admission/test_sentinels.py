@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/sentinels.py."""
+
 from collections.abc import Callable
 
 import pytest

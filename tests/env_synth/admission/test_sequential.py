@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/sequential.py."""
+
 import math
 import random
 

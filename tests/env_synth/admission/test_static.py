@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/static.py."""
+
 import random
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/statistics.py."""
+
 import pytest
 
 from env_synth.admission.statistics import spearman, wilson_lower_bound

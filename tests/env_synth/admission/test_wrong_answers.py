@@ -1,3 +1,5 @@
+"""Tests of env_synth/admission/wrong_answers.py."""
+
 import json
 import random
 

@@ -1,3 +1,5 @@
+"""Tests of env_synth/compose/composite.py."""
+
 import copy
 import itertools
 import json

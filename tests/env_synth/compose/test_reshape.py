@@ -1,3 +1,5 @@
+"""Tests of env_synth/compose/reshape.py."""
+
 import ast
 import random
 

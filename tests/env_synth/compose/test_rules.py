@@ -1,3 +1,5 @@
+"""Tests of env_synth/compose/rules.py."""
+
 import itertools
 import json
 import random

@@ -1,3 +1,5 @@
+"""Tests of env_synth/grading/math_answers.py."""
+
 from collections.abc import Iterator
 
 import pytest

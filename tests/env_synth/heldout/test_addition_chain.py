@@ -1,3 +1,5 @@
+"""The held-out family addition_chain against a brute force that reads the prompt alone."""
+
 import random
 import re
 from itertools import product

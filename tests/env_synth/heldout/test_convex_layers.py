@@ -1,3 +1,5 @@
+"""The held-out family convex_layers against a brute force that reads the prompt alone."""
+
 import re
 from itertools import combinations, pairwise
 from math import atan2

@@ -1,3 +1,5 @@
+"""What every held-out family must keep: the contract, its pin, and distance from all that the policy may see."""
+
 import hashlib
 import random
 import re

@@ -1,3 +1,5 @@
+"""The held-out family first_word against a brute force that reads the prompt alone."""
+
 import re
 
 

@@ -1,3 +1,5 @@
+"""The held-out family losing_piles against a brute force that reads the prompt alone."""
+
 import re
 from functools import cache
 

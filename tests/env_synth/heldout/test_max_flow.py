@@ -1,3 +1,5 @@
+"""The held-out family max_flow against a brute force that reads the prompt alone."""
+
 import re
 from itertools import combinations
 

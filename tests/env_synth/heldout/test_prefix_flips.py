@@ -1,3 +1,5 @@
+"""The held-out family prefix_flips against a brute force that reads the prompt alone."""
+
 import re
 from itertools import product
 

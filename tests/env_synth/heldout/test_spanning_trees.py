@@ -1,3 +1,5 @@
+"""The held-out family spanning_trees against a brute force that reads the prompt alone."""
+
 import re
 from itertools import combinations
 from math import prod

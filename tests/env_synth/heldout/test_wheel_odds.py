@@ -1,3 +1,5 @@
+"""The held-out family wheel_odds against a brute force that reads the prompt alone."""
+
 import re
 from fractions import Fraction
 from itertools import product

@@ -1,3 +1,5 @@
+"""The held-out family word_pieces against a brute force that reads the prompt alone."""
+
 import re
 from itertools import product
 

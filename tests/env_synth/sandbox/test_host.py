@@ -1,3 +1,5 @@
+"""Tests of env_synth/sandbox/host.py."""
+
 import os
 import signal
 import time

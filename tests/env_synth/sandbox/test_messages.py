@@ -1,3 +1,5 @@
+"""Tests of env_synth/sandbox/messages.py."""
+
 import json
 
 import pytest

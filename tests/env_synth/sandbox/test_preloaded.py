@@ -1,3 +1,5 @@
+"""Tests of env_synth/sandbox/preloaded.py."""
+
 import pytest
 
 from env_synth.config import SandboxConfig

@@ -1,3 +1,5 @@
+"""Tests of env_synth/sandbox/probe.py."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""The seed edit_distance against a brute force of its own."""
+
 import re
 from itertools import combinations
 

@@ -1,3 +1,5 @@
+"""What every seed must keep: the contract, its pin, and levels that grow."""
+
 import ast
 import hashlib
 import random

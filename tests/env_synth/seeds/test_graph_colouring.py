@@ -1,3 +1,5 @@
+"""The seed graph_colouring against a brute force of its own."""
+
 import re
 from itertools import product
 

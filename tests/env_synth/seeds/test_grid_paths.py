@@ -1,3 +1,5 @@
+"""The seed grid_paths against a brute force of its own."""
+
 import re
 from itertools import combinations
 

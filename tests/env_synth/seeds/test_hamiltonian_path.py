@@ -1,3 +1,5 @@
+"""The seed hamiltonian_path against a brute force of its own."""
+
 import re
 from itertools import pairwise, permutations
 

@@ -1,3 +1,5 @@
+"""The seed interval_scheduling against a brute force of its own."""
+
 import re
 from itertools import combinations
 

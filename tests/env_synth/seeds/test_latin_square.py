@@ -1,3 +1,5 @@
+"""The seed latin_square against a brute force of its own."""
+
 import re
 from itertools import product
 

@@ -1,3 +1,5 @@
+"""The seed linear_recurrence against a brute force of its own."""
+
 import re
 
 

@@ -1,3 +1,5 @@
+"""The seed register_machine against a brute force of its own."""
+
 import re
 
 

@@ -1,3 +1,5 @@
+"""The seed subset_sum against a brute force of its own."""
+
 import re
 from itertools import combinations, permutations
 

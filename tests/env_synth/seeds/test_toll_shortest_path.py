@@ -1,3 +1,5 @@
+"""The seed toll_shortest_path against a brute force of its own."""
+
 import re
 
 

@@ -1,3 +1,5 @@
+"""Tests of env_synth/solver/protocol.py."""
+
 from env_synth.solver.protocol import reply_seed
 
 

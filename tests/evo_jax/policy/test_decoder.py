@@ -1,3 +1,5 @@
+"""Tests of evo_jax/policy/decoder.py."""
+
 import dataclasses
 import math
 

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/policy/head.py."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/policy/huggingface_writing.py."""
+
 import json
 import resource
 import shutil

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/policy/model_config.py."""
+
 import dataclasses
 import json
 import math

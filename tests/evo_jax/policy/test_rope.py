@@ -1,3 +1,5 @@
+"""Tests of evo_jax/policy/rope.py."""
+
 import math
 
 import jax.numpy as jnp

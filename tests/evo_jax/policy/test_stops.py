@@ -1,3 +1,5 @@
+"""Tests of evo_jax/policy/stops.py."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/policy/tokenizer.py."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/charts.py."""
+
 import xml.etree.ElementTree as ElementTree
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/findings.py."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/life.py."""
+
 from evo_jax.report import ReportDecision, ReportEnvironment, ReportEnvironments
 from evo_jax.report.life import LifeLine, decisions_in_a_sentence, level_changes, life, measured
 

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/lineage.py."""
+
 import xml.etree.ElementTree as ElementTree
 
 from evo_jax.report import ReportEnvironment, ReportEnvironments, ReportRefusal

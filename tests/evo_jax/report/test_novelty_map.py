@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/novelty_map.py."""
+
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 

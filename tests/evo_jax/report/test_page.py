@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/page.py."""
+
 import base64
 import hashlib
 import re

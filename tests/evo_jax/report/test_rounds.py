@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/rounds.py."""
+
 from evo_jax.report.rounds import (
     MAX_ROWS,
     RoundCount,

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/run_files.py."""
+
 from pathlib import Path
 
 from evo_jax.report import ReportEnvironments

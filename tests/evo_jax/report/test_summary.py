@@ -1,3 +1,5 @@
+"""Tests of evo_jax/report/summary.py."""
+
 import unicodedata
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/batches.py."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/embedded.py."""
+
 import dataclasses
 
 import jax

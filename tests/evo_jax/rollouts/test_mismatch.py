@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/mismatch.py."""
+
 import math
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/protocol.py."""
+
 import pytest
 
 from evo_jax.rollouts.protocol import RolloutError, RolloutRequest, SamplingParams

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/sampling.py."""
+
 import functools
 
 import jax

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/scheduler.py."""
+
 import random
 
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/sglang_process.py."""
+
 import os
 import signal
 import subprocess

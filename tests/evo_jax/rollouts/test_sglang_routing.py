@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/sglang_routing.py."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

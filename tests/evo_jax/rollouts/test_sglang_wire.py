@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/sglang_wire.py."""
+
 import copy
 from typing import Any
 

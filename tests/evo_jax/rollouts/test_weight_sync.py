@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/weight_sync.py."""
+
 import pytest
 from flax import nnx
 

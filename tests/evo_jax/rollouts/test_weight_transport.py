@@ -1,3 +1,5 @@
+"""Tests of evo_jax/rollouts/weight_transport.py."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Options for the tests of the suites: few and easy problems, one worker."""
+
 from collections.abc import Callable
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/suites/choice.py."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/suites/code.py."""
+
 import gzip
 import json
 from collections.abc import Callable

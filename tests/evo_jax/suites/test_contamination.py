@@ -1,3 +1,5 @@
+"""Tests of evo_jax/suites/contamination.py."""
+
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace

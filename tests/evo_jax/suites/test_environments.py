@@ -1,3 +1,5 @@
+"""Tests of evo_jax/suites/environments.py."""
+
 import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack

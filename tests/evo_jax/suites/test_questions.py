@@ -1,3 +1,5 @@
+"""Tests of evo_jax/suites/questions.py."""
+
 import json
 from collections.abc import Callable
 from contextlib import ExitStack

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/suites/report.py."""
+
 import json
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,3 +1,5 @@
+"""Tests of evo_jax/suites/run.py."""
+
 import dataclasses
 import json
 import subprocess
