@@ -262,7 +262,7 @@ class EvolveConfig:
     mastered_sampling_fraction: float = 0.01  # of the prompts: one mastered environment a round, looked at again
     quality_reward: bool = True  # whether the solve rate's learnability enters the proposer's reward
     novelty_reward: bool = True  # whether novelty does
-    refusal_penalty: float = 0.0  # the paper's variant: refused by S0 to S3 earns minus this, not up to 0.2
+    refusal_penalty: float = 0.0  # the paper's variant: unreadable or refused by S0 to S3 earns minus this, not up to 0.2
     sentinel_rounds: int = 10  # every so many rounds the labelled sentinels pass through S8, where S8 is asked; 0: never
     seed_sampling_floor: float = 0.2
     max_active_environments: int = 64

@@ -124,7 +124,7 @@ class Evolution:
         for candidate, report in _paired(candidates, reports):
             if isinstance(candidate, Unreadable):
                 counts.refused("proposals", candidate.reason)
-                rewards.append(0.0)
+                rewards.append(0.0 - self._reward_rule.refusal_penalty)
                 continue
             kind = "composites" if candidate.origin == "composite" else "proposals"
             repeated = candidate.environment_id in seen or self._registry.knows(candidate.environment_id)

@@ -17,7 +17,7 @@ TARGET = 0.3
 WIDTH = 0.15
 REFUSED_CAP = 0.2
 FULL_MIXED_FRACTION = 0.5  # of calibration groups with right and wrong replies: from here on nothing is taken off
-PENALISED = ("S0", "N1", "S1", "S2", "S3")  # the paper's layers L1 to L4: parse, run, deterministic, non-trivial
+PENALISED = ("S0", "S1", "S2", "S3")  # the paper's layers L1 to L4: parse, run, deterministic, non-trivial
 _STEPS = 2000  # of Simpson's rule over [0, 1]; even
 
 
@@ -57,8 +57,8 @@ class RewardRule:
 
     quality: whether E[Q(p)] and the mixed share count, or every solve rate in the window is worth the same.
     novelty: whether N2's novelty counts.
-    refusal_penalty: the reward's negative where a stage up to S3 (the paper's L1 to L4) refuses: the paper's variant, whose
-        size is not known. 0 leaves such a refusal its share of 0.2.
+    refusal_penalty: the reward's negative for text that cannot be read, and where S0 to S3 (the paper's L1 to L4) refuse: the
+        paper's variant, whose size is not known. 0 leaves such a refusal its share of 0.2. A copy earns 0 in any case.
     """
 
     quality: bool = True

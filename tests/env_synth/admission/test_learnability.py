@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from env_synth.admission.learnability import (
+    RewardRule,
     admitted_reward,
     expected_learnability,
     learnability,
@@ -75,3 +76,27 @@ def test_the_reward_of_a_report() -> None:
     assert proposer_reward(admitted(calibrated)) == admitted_reward(10, 32, 0.5, 1.0)
     assert proposer_reward(admitted(StageResult("S7", Outcome.PASSED))) == 1.0
     assert proposer_reward(admitted(StageResult("N1", Outcome.REFUSED, "copy_of"))) == 0.0
+
+
+CALIBRATED = StageResult("S9", Outcome.PASSED, measures={"solved": 0, "replies": 0, "mixed_fraction": 0.25})
+NOVEL = StageResult("N2", Outcome.PASSED, measures={"novelty": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("rule", "factor"),
+    [
+        (RewardRule(), 0.5 * 0.75),  # half of the mixed groups that are wanted, novelty counted from a half
+        (RewardRule(novelty=False), 0.5),
+        (RewardRule(quality=False), None),
+    ],
+)
+def test_each_part_of_the_reward_can_be_left_out(rule: RewardRule, factor: float | None) -> None:
+    report = report_of("a" * 64, [CALIBRATED, NOVEL], None)
+    expected = 0.75 if factor is None else expected_learnability(0, 0) * factor
+    assert proposer_reward(report, rule) == pytest.approx(0.2 + 0.8 * expected)
+
+
+@pytest.mark.parametrize(("stage", "reward"), [("S0", -0.3), ("S3", -0.3), ("N1", 0.0), ("S4", 0.2 * 5 / 12)])
+def test_the_papers_penalty_is_for_its_first_four_layers_and_no_copy(stage: str, reward: float) -> None:
+    report = report_of("a" * 64, [StageResult(stage, Outcome.REFUSED, "why")], None)
+    assert proposer_reward(report, RewardRule(refusal_penalty=0.3)) == pytest.approx(reward)
