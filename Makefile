@@ -8,6 +8,8 @@ PY := $(VENV)/bin/python
 RAY_VENV := .venv-ray
 MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
 SLOW ?= tests
+# Whole files to a worker, so that what a file sets up once is set up once; memory is what limits how many.
+PARALLEL ?= -n auto --maxprocesses=4 --dist loadfile
 # The SGLang server's own environment. Where pip finds torch for CUDA first: make SGLANG_PIP="--extra-index-url https://download.pytorch.org/whl/cpu" ...
 SGLANG_PYTHON ?= $(shell for p in python3.11 "$$HOME"/.pyenv/versions/3.11.*/bin/python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
@@ -46,7 +48,7 @@ quickstart: setup model
 	echo "open $$run/report.html"
 
 test: setup model
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q $(PARALLEL)
 
 test-slow: setup model
 	$(PY) -m pytest -q -m slow $(SLOW)
