@@ -30,6 +30,7 @@ from env_synth.sandbox.host import Sandbox
 from env_synth.snapshots import Snapshot
 from evo_jax.config import Config
 from evo_jax.evolve import Evolution, EvolutionParts
+from evo_jax.given_environments import given_environments
 from evo_jax.policy.loading import load_policy
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.pool import EnvironmentPool
@@ -162,7 +163,7 @@ def run_rounds(config: Config, directory: Path, rounds: int) -> tuple[list[dict[
         Sandbox(config.env_synth.sandbox) as other,
     ):
         pool = EnvironmentPool(config, registry, own, directory)
-        pool.add_seeds()
+        pool.add(given_environments(config, own))
         snapshot: Snapshot = pool.make_snapshot(1, 0, None)
         parts = EvolutionParts(
             policy.tokenizer, registry, pool.learnability, pool.solve_rate, policy.model_config.max_positions

@@ -27,6 +27,7 @@ from evo_jax.checkpoint import CheckpointStore
 from evo_jax.config import Config
 from evo_jax.data import Loader, PromptFormat
 from evo_jax.evolve import Evolution, EvolutionParts
+from evo_jax.given_environments import GivenEnvironment, given_environments
 from evo_jax.learner import Learner, TrainState
 from evo_jax.lent_models import PolicyEmbedder
 from evo_jax.memory import memory_estimate_mib, parameter_count
@@ -195,7 +196,8 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
             evolution = Evolution(config, _evolution_parts(config, policy, registry, pool), sandbox)
             stack.callback(evolution.close)
-        snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, checkpoint.progress if checkpoint else None)
+        start = given_environments(config, sandbox) if checkpoint is None else checkpoint.progress
+        snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, start)
         scoring = stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring))
         training_scoring = stack.enter_context(_question_scoring(config.env_synth)) if questions else scoring
         registry.record_containment(scoring.containment, step=step)
@@ -317,12 +319,16 @@ def _held_out_of_seeds(first: Snapshot) -> list[Instance]:
 
 
 def _place_in_data(
-    seed: int, pool: EnvironmentPool, registry: Registry, evolution: Evolution | None, progress: dict[str, Any] | None
+    seed: int,
+    pool: EnvironmentPool,
+    registry: Registry,
+    evolution: Evolution | None,
+    progress: dict[str, Any] | list[GivenEnvironment],
 ) -> tuple[Snapshot, Loader]:
-    """Snapshot and loader at the start of a run, or exactly where the checkpoint's `progress` left them."""
-    if progress is None:
+    """Snapshot and loader at the start of a run with what it was given, or exactly where a checkpoint's progress left them."""
+    if isinstance(progress, list):
         registry.rewind(0)
-        pool.add_seeds()
+        pool.add(progress)
         snapshot = pool.make_snapshot(1, 0, None)
         return snapshot, Loader(snapshot, seed)
     registry.rewind(progress["registry_sequence"])

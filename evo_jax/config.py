@@ -223,7 +223,8 @@ class LearnerConfig:
 class DataConfig:
     """What the solver is trained on."""
 
-    seeds: tuple[str, ...] = ()  # names of seed environments; empty: all ten
+    seeds: tuple[str, ...] = ()  # names of seed environments; empty: all ten, or none where `environments` names files
+    environments: tuple[str, ...] = ()  # files, or directories of files, with environments of your own to start with
     levels: tuple[int, ...] = (0, 1)  # levels mixed when an environment enters the pool
     questions: str = ""  # JSONL of questions and answers to train on in place of the environments, which stay held out
     rewards: str = "verified"  # "verified", or "random": the control arm that must not learn
@@ -232,6 +233,7 @@ class DataConfig:
         """Raises ConfigError for unknown rewards and empty banks."""
         _one_of("data.rewards", self.rewards, ("verified", "random"))
         _strings("data.seeds", self.seeds)
+        _strings("data.environments", self.environments)
         if not self.levels or any(not isinstance(level, int) or level < 0 for level in self.levels):
             raise ConfigError(f"data.levels must be one or more levels >= 0, got {self.levels!r}")
 
@@ -247,6 +249,7 @@ class EvolveConfig:
     max_proposal_prompt_tokens: int = 1536
     max_proposal_tokens: int = 384
     proposal_temperature: float = 1.0
+    themes: tuple[str, ...] = ()  # what environments are asked for about; empty: the fifty of env_synth/prompts.py
     max_review_prompt_tokens: int = 4096  # of what env_synth.model_stages ask; a longer prompt counts as unanswered
     repair_fraction: float = 0.0  # of the prompts that ask for an environment: those that show a refused one to be repaired
     composites_per_round: int = 1
@@ -285,6 +288,7 @@ class EvolveConfig:
         for name in ("proposals_per_round", "composites_per_round", "max_composites_per_parent", "sentinel_rounds"):
             _at_least(f"evolve.{name}", getattr(self, name), 0)
         _at_least("evolve.proposal_group_size", self.proposal_group_size, 2)
+        _strings("evolve.themes", self.themes)
         for name in ("seed_sampling_floor", "repair_fraction", "raise_horizon_above", "mastered_sampling_fraction"):
             _within(f"evolve.{name}", getattr(self, name), 0.0, 1.0)
         _within("evolve.lower_level_below", self.lower_level_below, 0.0, self.raise_level_above)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from env_synth.contract import Failure, FailureClass, Instance, Proposal, Split
+from env_synth.contract import Failure, FailureClass, Instance, Split
 from env_synth.environment import Environment, open_environment
 from env_synth.errors import ContractError
 from env_synth.grading.math_answers import MATH_SOURCE
@@ -22,9 +22,10 @@ from env_synth.instances import draw_instances
 from env_synth.registry import EnvironmentRecord, Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import Mismatch
-from env_synth.seeds import SEED_SHA256, seed_sources
+from env_synth.seeds import SEED_SHA256
 from env_synth.snapshots import Snapshot, SnapshotEntry, write_snapshot
 from evo_jax.config import Config, ConfigError
+from evo_jax.given_environments import GivenEnvironment
 from evo_jax.pool_life import Move, Standing, sampling_weights
 
 MIN_SCORES_TO_QUARANTINE = 8  # one failure among fewer scores is no rate
@@ -80,18 +81,11 @@ class EnvironmentPool:
 
     # ---- who is in the pool --------------------------------------------------------------------------------------------
 
-    def add_seeds(self) -> None:
-        """Enters the configured seed environments, whose sources are pinned by hash."""
-        for name, source in self.seeds().items():
-            self._registry.admit(Proposal(source, origin="seed", operator=name), step=0, level=min(self._config.data.levels))
-
-    def seeds(self) -> dict[str, str]:
-        """Name -> source of the configured seeds. Raises ConfigError for a name that is no seed."""
-        sources = seed_sources()
-        unknown = [name for name in self._config.data.seeds if name not in sources]
-        if unknown:
-            raise ConfigError(f"data.seeds={unknown}: no such seed environments; there are {', '.join(sources)}")
-        return {name: sources[name] for name in self._config.data.seeds or sources}
+    def add(self, given: Sequence[GivenEnvironment]) -> None:
+        """Enters the environments that a run starts with."""
+        level = min(self._config.data.levels)
+        for environment in given:
+            self._registry.admit(environment.proposal, step=0, report=environment.report, level=level)
 
     def active(self) -> list[EnvironmentRecord]:
         """Environments that prompts are drawn from, in the order they entered."""

@@ -85,7 +85,8 @@ class Proposing:
     # ---- inside --------------------------------------------------------------------------------------------------------
 
     def _new(self, step: int, place: int) -> tuple[Prompt, tuple[str, ...], str]:
-        theme = _shuffled(THEMES, self._config.seed, step, place, "theme")[0]
+        themes = self._config.evolve.themes or THEMES
+        theme = _shuffled(themes, self._config.seed, step, place, "theme")[0]
         for record in self._exemplars(step, place):
             prompt = self._prompt(proposal_prompt([record.source], theme), step, place)
             if prompt is not None:

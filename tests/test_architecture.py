@@ -19,7 +19,7 @@ LAYERS = {
         ("assembly", "restoring"),
         ("evolve",),
         ("pool", "proposing", "lent_models"),
-        ("pool_life",),
+        ("pool_life", "given_environments"),
         ("learner", "rollouts"),
         (
             "data",
@@ -96,6 +96,7 @@ SEAMS = {
         "seeds",
         "snapshots",
     },
+    "given_environments": {"admission", "contract", "sandbox", "seeds"},
     "assembly": {"config", "contract", "grading", "registry", "sandbox", "scoring", "snapshots"},
     "environments_view": {"admission", "contract", "errors", "registry", "snapshots"},
     "held_out": {"contract"},

@@ -14,6 +14,7 @@ from env_synth.sandbox.host import Sandbox
 from env_synth.snapshots import Snapshot
 from evo_jax.config import Config
 from evo_jax.environments_view import decisions_of, view_environments
+from evo_jax.given_environments import given_environments
 from evo_jax.pool import EnvironmentPool
 
 SOURCE = '''
@@ -67,7 +68,7 @@ def ring(tmp_path: Path) -> Iterator[RingDouble]:
     config.rollout.prompts_per_step = 2
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         first = pool.make_snapshot(1, 0, None)
         seed = registry.environments()[0].environment_id
         made = [proposal(name, (seed,)) for name in ("Kept", "Retired", "Late", "Refused")]

@@ -17,6 +17,7 @@ from env_synth.sandbox.host import Sandbox
 from env_synth.seeds import seed_sources
 from evo_jax.config import Config
 from evo_jax.evolve import Evolution, EvolutionParts
+from evo_jax.given_environments import given_environments
 from evo_jax.policy.loading import load_policy
 from evo_jax.pool import EnvironmentPool
 from tests.env_synth.scripted_double import ScriptedDouble
@@ -127,7 +128,7 @@ def test_a_proposer_that_only_writes_garbage_changes_nothing(tiny_policy_path: P
     tokenizer = load_policy(tiny_policy_path).tokenizer
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox, Sandbox(SandboxConfig()) as own:
         pool = EnvironmentPool(config, registry, own, tmp_path)
-        pool.add_seeds()
+        pool.add(given_environments(config, own))
         evolution = Evolution(config, EvolutionParts(tokenizer, registry, pool.learnability, pool.solve_rate, 100_000), sandbox)
         engine = EngineDouble(tokenizer, list(GARBAGE.values()), ScriptedDouble())
         rewards = []

@@ -12,6 +12,7 @@ from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import Mismatch
 from evo_jax.config import Config, ConfigError
+from evo_jax.given_environments import given_environments
 from evo_jax.pool import EnvironmentPool
 from tests.evo_jax.engine_double import NEW_ENVIRONMENT
 
@@ -51,7 +52,7 @@ def config() -> Config:
 def test_snapshots_hold_fresh_instances_and_the_same_held_out_ones(config: Config, tmp_path: Path) -> None:
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         first = pool.make_snapshot(1, 0, None)
         state = pool.state
         second = pool.make_snapshot(2, 2, first)
@@ -76,7 +77,7 @@ def test_snapshots_hold_fresh_instances_and_the_same_held_out_ones(config: Confi
 def test_an_environment_that_cannot_make_instances_is_quarantined_and_the_rest_goes_on(config: Config, tmp_path: Path) -> None:
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         broken = registry.admit(Proposal(FAILING, "proposal"), step=0).environment_id
         snapshot = pool.make_snapshot(1, 0, None)
         assert broken not in {entry.environment_id for entry in snapshot.environments}
@@ -86,7 +87,7 @@ def test_an_environment_that_cannot_make_instances_is_quarantined_and_the_rest_g
 def test_failures_quarantine_and_age_retires_but_never_a_seed(config: Config, tmp_path: Path) -> None:
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         old = registry.admit(Proposal(FAILING, "proposal"), step=0).environment_id
         failing, healthy = (r.environment_id for r in registry.environments(status="active")[:2])
         pool.note_scores(failing, failed=2, total=100, solved=40)
@@ -101,7 +102,7 @@ def test_the_oldest_above_the_cap_are_retired_but_never_a_seed(config: Config, t
     config.evolve.max_active_environments = 3
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         sources = [FAILING.replace("Failing", f"Failing{i}") for i in range(3)]
         made = [registry.admit(Proposal(source, "proposal"), step=1).environment_id for source in sources]
         pool.rotate(2)
@@ -115,19 +116,11 @@ def test_the_oldest_above_the_cap_are_retired_but_never_a_seed(config: Config, t
 def test_a_replay_mismatch_quarantines_once(config: Config, tmp_path: Path) -> None:
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         poisoned, other = (record.environment_id for record in pool.active())
         pool.quarantine([Mismatch(poisoned, "instance", "1.0, replayed 0.0")] * 2, step=3)
         assert [record.environment_id for record in pool.active()] == [other]
         assert [event.kind for event in registry.events()].count("status") == 1
-
-
-def test_an_unknown_seed_is_named(config: Config, tmp_path: Path) -> None:
-    config.data.seeds = ("grid_path",)
-    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
-        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
-        with pytest.raises(ConfigError, match="grid_path"):
-            pool.add_seeds()
 
 
 def test_questions_are_trained_on_in_place_of_environments_each_once_an_epoch(config: Config, tmp_path: Path) -> None:
@@ -138,7 +131,7 @@ def test_questions_are_trained_on_in_place_of_environments_each_once_an_epoch(co
     questions = [question_instance(f"What is {n} + {n}?", str(2 * n), n) for n in range(6)]
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path, lambda instance: "5 + 5" not in instance.prompt, questions)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         rounds = [pool.make_snapshot(number, number, None) for number in (1, 2)]
         dealt = [s.instance(QUESTIONS_ID, Split.TRAIN, 0, i).prompt for s in rounds for i in range(3)]
         assert sorted(dealt[:5]) == [f"What is {n} + {n}?" for n in range(5)]
@@ -155,7 +148,7 @@ def test_levels_follow_the_solve_rate_and_what_is_mastered_is_looked_at_again(co
     config.evolve.max_age_steps = 1000
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path, lambda instance: instance.level < 3)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         made = registry.admit(Proposal(NEW_ENVIRONMENT, "proposal"), step=0, level=0)
         seed = registry.environments()[0]
 
@@ -189,7 +182,7 @@ def test_what_is_never_solved_goes_down_and_is_set_aside_at_the_bottom(config: C
     config.data.levels = (0,)
     with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
         pool = EnvironmentPool(config, registry, sandbox, tmp_path)
-        pool.add_seeds()
+        pool.add(given_environments(config, sandbox))
         made = registry.admit(Proposal(NEW_ENVIRONMENT, "proposal"), step=0, level=1)
         for step in (2, 4, 6, 8):
             pool.note_scores(made.environment_id, failed=0, total=20, solved=0)

@@ -77,3 +77,10 @@ def test_a_limit_without_room_for_any_exemplar_is_told(config: Config, tokenizer
     config.evolve.max_proposal_prompt_tokens = 10
     with pytest.raises(ConfigError, match=r"max_proposal_prompt_tokens=10"):
         Proposing(config, tokenizer, registry).prompts(0)
+
+
+def test_themes_of_the_config_take_the_place_of_the_fifty(config: Config, tokenizer: Tokenizer, registry: Registry) -> None:
+    config.evolve.themes = ("a frog on stones", "a till")
+    asked = Proposing(config, tokenizer, registry).prompts(0)
+    assert set(asked.operators) == {"a frog on stones", "a till"}
+    assert all(operator in prompt.text for prompt, operator in zip(asked.prompts.prompts, asked.operators, strict=True))

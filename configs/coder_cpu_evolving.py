@@ -1,0 +1,59 @@
+"""Qwen2.5-Coder-0.5B-Instruct writes environments of its own on a CPU: short exemplars, plain themes, eight proposals a round.
+
+Command: .venv/bin/python -m evo_jax.train --config=configs/coder_cpu_evolving.py --config.policy.path=DIRECTORY
+Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: CPU cores, 10 GiB. Results: docs/results.md.
+"""
+
+from evo_jax.config import Config
+
+THEMES = (
+    "a counter that goes up and down by simple rules",
+    "rearranging the letters of a word by a list of moves",
+    "coins that are put into and taken out of boxes",
+    "numbers on a shelf that are swapped or dropped",
+    "points scored in a game with three kinds of events",
+    "passengers who get on and off a bus",
+    "a lamp row whose switches toggle neighbours",
+    "a frog that jumps along numbered stones",
+    "replacing letters by later letters of the alphabet",
+    "a shop till with prices and discounts",
+    "counting which items of a list obey two conditions",
+    "a stack of plates that grows and shrinks",
+    "a clock that is moved forward and back",
+    "merging two lists by a rule",
+    "digits of a number that are changed step by step",
+    "a robot that moves on a line of cells",
+)
+
+
+def get_config() -> Config:
+    """Mechanical stages, calibration on the policy's own replies, novelty; no review, which this model cannot give."""
+    config = Config()
+    config.run_dir = "runs/coder_cpu_evolving"
+    config.policy.path = "models/Qwen2.5-Coder-0.5B-Instruct"
+    config.policy.remat = "full"
+    config.data.environments = ("examples/environments",)
+    config.data.levels = (0, 1)
+    config.steps = 24
+    config.rollout.prompts_per_step = 4
+    config.rollout.group_size = 4
+    config.rollout.max_prompt_tokens = 320
+    config.rollout.max_completion_tokens = 48
+    config.rollout.slots = 16
+    config.env_synth.scoring.extraction_rule = "tag_or_last_value"
+    config.evolve.round_steps = 1
+    config.evolve.proposals_per_round = 2
+    config.evolve.proposal_group_size = 4
+    config.evolve.max_proposal_prompt_tokens = 896
+    config.evolve.max_proposal_tokens = 352
+    config.evolve.proposal_temperature = 0.7
+    config.evolve.themes = THEMES
+    config.evolve.composites_per_round = 0
+    config.env_synth.model_stages.stages = ("S9", "N2")
+    config.optimizer.learning_rate = 1e-5
+    config.learner.row_tokens = 1024
+    config.learner.rows_per_micro_batch = 1
+    config.evaluation.every_steps = 0
+    config.evaluation.prompts_per_environment = 4
+    config.checkpoint.every_steps = 1
+    return config
