@@ -30,9 +30,9 @@ from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.given_environments import GivenEnvironment, given_environments
 from evo_jax.learner import Learner, TrainState
 from evo_jax.lent_models import PolicyEmbedder
-from evo_jax.memory import memory_estimate_mib, parameter_count
+from evo_jax.memory import adapter_count, memory_estimate_mib, parameter_count
 from evo_jax.metrics import MetricsWriter, MetricValue, StepLog, reduce_metrics
-from evo_jax.policy.loading import Policy, load_policy, read_model_config, resolve_dtype
+from evo_jax.policy.loading import Policy, load_policy, read_model_config, resolve_dtype, weights_sha256
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.pool import EnvironmentPool
 from evo_jax.records import ScoredBatch
@@ -43,7 +43,7 @@ from evo_jax.rollouts.sglang_dispatch import DispatchSettings
 from evo_jax.rollouts.sglang_fleet import FleetSettings
 from evo_jax.rollouts.weight_sync import sync_weights
 from evo_jax.rollouts.weight_transport import DirectoryTransport
-from evo_jax.run_directory import CHECKPOINTS
+from evo_jax.run_directory import CHECKPOINTS, bind_base
 from evo_jax.sampling_ahead import SamplingAhead
 
 SAMPLES_PER_STEP = 4
@@ -174,6 +174,8 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         policy = load_policy(
             config.policy.path, param_dtype=config.policy.param_dtype, compute_dtype=config.policy.compute_dtype
         )
+        if config.lora.rank:
+            bind_base(directory, config.policy.path, weights_sha256(config.policy.path))
         learner = Learner(config, policy.decoder)
         checkpoints = CheckpointStore(directory / CHECKPOINTS, keep=config.checkpoint.keep)
         stack.callback(checkpoints.close)
@@ -203,13 +205,14 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         registry.record_containment(scoring.containment, step=step)
 
         engine = build_engine(config, policy)
-        tokenizer, reference_params = policy.tokenizer, params if config.objective.kl_weight else None
-        # The learner and the engine have copies: the loaded weights would only take up memory for the whole run.
+        tokenizer = policy.tokenizer
+        reference_params = learner.reference_params(params) if config.objective.kl_weight else None
+        # The learner and the engine have what they need: the loaded weights would only take up memory for the whole run.
         del policy, params
         ahead = SamplingAhead()
         stack.callback(ahead.close)
         stack.callback(engine.close)
-        sync_weights(engine, train_state.params, step)
+        sync_weights(engine, learner.policy_params(train_state.params), step)
         resume_step = checkpoint.step if checkpoint is not None else BEFORE_EVERYTHING if resume else None
         logs = [StepLog(directory / name, resume_step=resume_step) for name in ("evaluations.jsonl", "samples.jsonl")]
         for log in logs:
@@ -305,7 +308,9 @@ def describe_memory(config: Config) -> str:
     """The memory estimate as lines of text, for --dry_run."""
     model = read_model_config(config.policy.path)
     estimate = memory_estimate_mib(model, config, str(resolve_dtype(config.policy.compute_dtype)))
-    lines = [f"{model.family}, {parameter_count(model) / 1e6:.1f} M parameters; estimated memory in MiB:"]
+    adapters = adapter_count(model, config.lora)
+    trained = f", {adapters / 1e6:.1f} M in adapters, which alone are trained" if adapters else ""
+    lines = [f"{model.family}, {parameter_count(model) / 1e6:.1f} M parameters{trained}; estimated memory in MiB:"]
     return "\n".join([*lines, *(f"  {name:22s}{size:10,.0f}" for name, size in estimate.items())])
 
 

@@ -6,6 +6,7 @@ An option that is unknown, not implemented, or contradicts another is an error h
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from env_synth.config import EnvSynthConfig, ModelStagesConfig
 
@@ -205,6 +206,45 @@ class OptimizerConfig:
 
 
 @dataclass
+class LoraConfig:
+    """Low-rank adapters beside a frozen base (docs/lora.md); rank 0 trains all parameters."""
+
+    rank: int = 0
+    alpha: float = 0.0  # an adapter's product is scaled by alpha / rank
+    targets: tuple[str, ...] = ()  # of TARGETS; empty: all seven
+
+    TARGETS: ClassVar[tuple[str, ...]] = ("query", "key", "value", "output", "gate", "up", "down")
+
+    def validate(self) -> None:
+        """Raises ConfigError for unknown or repeated targets, and where rank and the other settings contradict each other."""
+        _at_least("lora.rank", self.rank, 0)
+        _strings("lora.targets", self.targets)
+        for target in self.targets:
+            _one_of("lora.targets", target, self.TARGETS)
+        if len(set(self.targets)) != len(self.targets):
+            raise ConfigError(f"lora.targets={self.targets!r} names a product twice")
+        if self.rank == 0 and (self.targets or self.alpha != 0.0):
+            raise ConfigError(
+                f"lora.alpha={self.alpha} and lora.targets={self.targets!r} do nothing with lora.rank=0: set lora.rank, or "
+                "neither of them"
+            )
+        if self.rank > 0 and not self.alpha > 0.0:
+            raise ConfigError(
+                f"lora.rank={self.rank} needs lora.alpha above 0, got {self.alpha}: adapters are scaled by alpha / rank"
+            )
+
+    @property
+    def scale(self) -> float:
+        """What an adapter's product is multiplied by."""
+        return self.alpha / self.rank
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The products with adapters, in the order of TARGETS."""
+        return tuple(name for name in self.TARGETS if not self.targets or name in self.targets)
+
+
+@dataclass
 class LearnerConfig:
     """How a batch is cut for the update."""
 
@@ -342,6 +382,7 @@ class Config:
     sglang: SGLangConfig = field(default_factory=SGLangConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     data: DataConfig = field(default_factory=DataConfig)
     evolve: EvolveConfig = field(default_factory=EvolveConfig)

@@ -37,14 +37,15 @@ def export(run_dir: Path, output: Path, *, step: int | None, dtype: str) -> int:
     def warn(text: str) -> None:
         print(f"warning: {text}", file=sys.stderr)
 
-    policy, params, found_step = restore_policy(run_dir, step, compute_dtype="float32", note=warn)
+    restored = restore_policy(run_dir, step, compute_dtype="float32", note=warn)
+    policy, params = restored.start, restored.params
     save_huggingface(output, policy.model_config, params, policy.tokenizer, dtype=dtype)
     reloaded = nnx.state(load_policy(output, param_dtype="float32", compute_dtype="float32").decoder)
     stored = jax.numpy.dtype(dtype)
     for (path, wanted), found in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(reloaded), strict=True):
         if not np.array_equal(np.asarray(wanted.astype(stored), np.float32), np.asarray(found, np.float32)):
             raise CheckpointError(f"{output}: {jax.tree_util.keystr(path)} reads back differently; delete it and export again")
-    return found_step
+    return restored.step
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -34,9 +34,10 @@ from evo_jax.packing import micro_batch_rows
 from evo_jax.policy.attention import packed_attend
 from evo_jax.policy.decoder import Decoder
 from evo_jax.policy.head import target_logprobs
+from evo_jax.policy.lora import LoraParam, initial_adapters, merged_parameters, with_adapters
 from evo_jax.policy.packed_attention import gathered_attend, visible_keys, worth_gathering
 from evo_jax.records import Role, TrainBatch
-from evo_jax.sharding import like_parameters, make_mesh, named_sharding, parameter_shardings, path_names, shards
+from evo_jax.sharding import like_parameters, make_mesh, named_sharding, parameter_shardings, path_names, place, shards
 
 type Metrics = dict[str, float | tuple[float, float]]
 
@@ -46,7 +47,10 @@ _SLOT_FIELDS = ("sources", "targets", "loss_weights", "advantages", "rollout_log
 
 @dataclass(frozen=True)
 class TrainState:
-    """What an update changes: the decoder's parameters, Optax's state, and the number of updates made so far."""
+    """What an update changes: the trained parameters, Optax's state, and the number of updates made so far.
+
+    `params` are all of the decoder's, or with LoRA its adapters alone.
+    """
 
     params: nnx.State
     opt_state: Any
@@ -65,19 +69,26 @@ class NonFiniteError(Exception):
 
 
 class Learner:
-    """Turns packed rows into better parameters. Holds settings and compiled programs, no weights of its own."""
+    """Turns packed rows into better parameters. Holds settings, compiled programs and, with LoRA alone, the frozen base."""
 
     def __init__(self, config: Config, decoder: Decoder, mesh: Mesh | None = None) -> None:
         """Reads objective, optimizer, learner, policy, the temperatures of both roles and `steps` of `config`.
 
-        Of `decoder` only the structure is kept (`init` takes its weights). The default mesh is one device.
+        Of `decoder` only the structure is kept (`init` takes its weights), but with LoRA its weights too: they are the base.
+        The default mesh is one device.
         """
         self._config = config
         self._objective = config.objective
         by_role = {Role.SOLVER: config.rollout.temperature, Role.PROPOSER: config.evolve.proposal_temperature}
         self._temperatures = tuple(by_role[role] for role in Role)
         self._mesh = make_mesh() if mesh is None else mesh
-        self._graph, abstract = nnx.split(decoder)
+        self._adapts = config.lora.rank > 0
+        if self._adapts:
+            decoder = with_adapters(decoder, config.lora)
+        self._graph, abstract, *others = nnx.split(decoder, LoraParam if self._adapts else nnx.Param, ...)
+        frozen: nnx.State = others[0]
+        self._frozen = place(frozen, parameter_shardings(self._mesh, frozen))
+        self._adapters = abstract if self._adapts else None
         schedule_of = (config.optimizer, config.steps, config.objective.updates_per_batch)
         self._optimizer = build_optimizer(*schedule_of)
         self._learning_rate = learning_rate_schedule(*schedule_of)
@@ -91,6 +102,8 @@ class Learner:
         self._global_norm = jax.jit(optax.tree.norm)
         self._apply = jax.jit(self._apply_gradients, donate_argnums=0, out_shardings=self._state_shardings)
         self._score = jax.jit(self._logprobs)
+        # Wide enough that a small change of a narrow base reaches an engine that computes wide.
+        self._merged_dtype = jnp.promote_types(decoder.embedding.dtype, decoder.compute_dtype)
 
     @property
     def state_shardings(self) -> TrainState:
@@ -98,21 +111,37 @@ class Learner:
         return self._state_shardings
 
     def init(self, params: nnx.State) -> TrainState:
-        """A fresh state with `params` (copied, since `update` gives its state's buffers away)."""
+        """A fresh state with the decoder's `params` (copied, since `update` gives its state's buffers away).
 
-        def new_state(params: nnx.State) -> TrainState:
-            return self._new_state(jax.tree.map(jnp.copy, params))
-
-        return jax.jit(new_state, out_shardings=self._state_shardings)(params)
+        With LoRA `params` stay out of it: it holds new adapters, drawn from config.seed.
+        """
+        return jax.jit(self._first_state, out_shardings=self._state_shardings)(params)
 
     def abstract_state(self, params: nnx.State) -> TrainState:
         """Shapes, dtypes and shardings of `init(params)`, without allocating anything."""
-        shapes = jax.eval_shape(self._new_state, params)
+        shapes = jax.eval_shape(self._first_state, params)
 
         def with_sharding(leaf: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
         return jax.tree.map(with_sharding, shapes, self._state_shardings)
+
+    def policy_params(self, params: nnx.State) -> nnx.State:
+        """What samples and is exported: all parameters of a plain decoder, from a TrainState's `params`.
+
+        With LoRA adapters are merged into copies of the weights that they stand beside (the others are the base's own arrays),
+        in the wider of parameter and compute dtype.
+        """
+        if not self._adapts:
+            return params
+        return merged_parameters(self._frozen, params, self._config.lora.scale, self._merged_dtype)
+
+    def reference_params(self, params: nnx.State) -> nnx.State:
+        """What `update` takes as the reference policy, from the decoder's parameters at the start of the run.
+
+        With LoRA adapters of zeros: the base itself, without a second copy of it.
+        """
+        return params if self._adapters is None else jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._adapters)
 
     def update(
         self, state: TrainState, batches: Sequence[TrainBatch], reference_params: nnx.State | None = None
@@ -135,7 +164,9 @@ class Learner:
             gradients, sums = self._zeros(state.params)
             for micro in self._micro_batches(batches, constants):
                 denominators = batches[0].role_denominators
-                gradients, sums = self._micro_step((gradients, sums), state.params, micro, denominators, entropy_weight)
+                gradients, sums = self._micro_step(
+                    (gradients, sums), state.params, self._frozen, micro, denominators, entropy_weight
+                )
             host_sums, norm, step = jax.device_get((sums, self._global_norm(gradients), state.step))
             found = self._metrics(host_sums, batches[0].role_denominators, float(norm), int(step))
             self._require_finite(found, gradients, state)
@@ -174,7 +205,7 @@ class Learner:
         """Log-probs and entropies [R, N] of each batch."""
         results = []
         for batch in batches:
-            pending = [self._score(params, micro) for micro in self._micro_batches([batch], [{}])]
+            pending = [self._score(params, self._frozen, micro) for micro in self._micro_batches([batch], [{}])]
             parts = jax.device_get(pending)
             rows, slots = batch.targets.shape
             logprobs, entropies = (np.concatenate(part).reshape(-1, slots)[:rows] for part in zip(*parts, strict=True))
@@ -203,12 +234,19 @@ class Learner:
 
     # ---- compiled ----------------------------------------------------------------------------------------------------------
 
+    def _first_state(self, params: nnx.State) -> TrainState:
+        if self._adapters is None:
+            return self._new_state(jax.tree.map(jnp.copy, params))
+        return self._new_state(initial_adapters(self._adapters, jax.random.key(self._config.seed)))
+
     def _new_state(self, params: nnx.State) -> TrainState:
         return TrainState(params, self._optimizer.init(params), jnp.zeros((), jnp.int32))
 
-    def _logprobs(self, params: nnx.State, micro: dict[str, Array]) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
+    def _logprobs(
+        self, params: nnx.State, frozen: nnx.State, micro: dict[str, Array]
+    ) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
         """Log-prob of the target and entropy, of all slots of the rows in one line; 0 where a slot is empty."""
-        decoder = nnx.merge(self._graph, params)
+        decoder = nnx.merge(self._graph, params, frozen)
         ids = (micro["group_ids"], micro["completion_ids"])
         attend = gathered_attend(*ids, micro["visible_keys"]) if "visible_keys" in micro else packed_attend(*ids)
         hidden = decoder(micro["tokens"], micro["positions"], attend, remat=self._config.policy.remat)
@@ -227,12 +265,13 @@ class Learner:
         self,
         total: tuple[nnx.State, RoleSums],
         params: nnx.State,
+        frozen: nnx.State,
         micro: dict[str, Array],
         denominators: Float[Array, " 2"],
         entropy_weight: Float[Array, ""],
     ) -> tuple[nnx.State, RoleSums]:
         def loss(params: nnx.State) -> tuple[Float[Array, ""], RoleSums]:
-            policy_logprobs, entropy = self._logprobs(params, micro)
+            policy_logprobs, entropy = self._logprobs(params, frozen, micro)
             slots = {name: micro[name].reshape(-1) for name in micro if name not in (*_TOKEN_FIELDS, "visible_keys")}
             inputs = ObjectiveInputs(
                 policy_logprobs=policy_logprobs,

@@ -5,7 +5,7 @@ Left out: XLA's own temporary buffers beyond the large ones named here, and shar
 
 from __future__ import annotations
 
-from evo_jax.config import Config
+from evo_jax.config import Config, LoraConfig
 from evo_jax.policy.model_config import ModelConfig
 
 _BYTES = {"float32": 4, "bfloat16": 2}
@@ -20,6 +20,22 @@ def parameter_count(model: ModelConfig) -> int:
     layer += 2 * model.head_size * model.qk_norm
     embeddings = model.vocab_size * model.width * (1 if model.tied_embeddings else 2)
     return model.num_layers * layer + embeddings + model.width
+
+
+def adapter_count(model: ModelConfig, lora: LoraConfig) -> int:
+    """Number of parameters of all adapters; 0 without LoRA."""
+    return model.num_layers * lora.rank * sum(map(sum, _adapted(model, lora)))
+
+
+def _adapted(model: ModelConfig, lora: LoraConfig) -> list[tuple[int, int]]:
+    """(in, out) of a layer's products that have an adapter."""
+    query, kv = model.num_heads * model.head_size, model.num_kv_heads * model.head_size
+    sizes = {
+        **{"query": (model.width, query), "key": (model.width, kv), "value": (model.width, kv), "output": (query, model.width)},
+        **{"gate": (model.width, model.ffn_width), "up": (model.width, model.ffn_width)},
+        "down": (model.ffn_width, model.width),
+    }
+    return [sizes[name] for name in lora.target_names] if lora.rank else []
 
 
 def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) -> dict[str, float]:
@@ -37,16 +53,22 @@ def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) 
         "dots": model.num_layers * (layer_input + inside_layer // 2),
         "full": model.num_layers * layer_input + inside_layer,
     }[config.policy.remat]
+    adapters = adapter_count(model, config.lora)
+    trained = adapters or parameters
     estimate = {
         "parameters": parameters * _BYTES[config.policy.param_dtype],
-        "gradients": parameters * 4,
-        "optimizer": 2 * parameters * _BYTES[config.policy.param_dtype],
+        **({"adapters": adapters * 4} if adapters else {}),
+        "gradients": trained * 4,
+        "optimizer": 2 * trained * 4,  # moments are float32
         "rollout weights": parameters * compute,
         "rollout KV cache": cached_tokens * kv_token,
         "update activations": activations,
         "update logits": 2 * config.policy.logits_chunk_tokens * model.vocab_size * 4,
     }
+    if adapters:  # in the wider of both dtypes, while the engine takes them over
+        wide = max(compute, _BYTES[config.policy.param_dtype])
+        estimate["merged for a sync"] = model.num_layers * sum(i * o for i, o in _adapted(model, config.lora)) * wide
     if config.objective.kl_weight:
-        estimate["reference policy"] = parameters * _BYTES[config.policy.param_dtype]
+        estimate["reference policy"] = adapters * 4 if adapters else parameters * _BYTES[config.policy.param_dtype]
     megabytes = {name: size / _MIB for name, size in estimate.items()}
     return {**megabytes, "sum": sum(megabytes.values())}

@@ -21,6 +21,7 @@ from evo_jax.config import Config, ConfigError
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"  # the folder of them
+BASE_FILE = "base.json"  # with LoRA: which weights the adapters stand beside
 _LOCK_FILE = ".lock"
 _VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 # What a resumed run may change without becoming another run.
@@ -71,6 +72,32 @@ class RunDirectory:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._lock.close()
+
+
+def bind_base(directory: Path, policy_path: str, sha256: str) -> None:
+    """Notes which weights the adapters of the run in `directory` stand beside; from then on only those will do.
+
+    Checkpoints with LoRA hold the adapters alone: beside other weights they would be another policy, and nothing would tell.
+    Raises ConfigError for other weights.
+    """
+    if not (directory / BASE_FILE).is_file():
+        _write_atomically(directory / BASE_FILE, json.dumps({"path": policy_path, "sha256": sha256}) + "\n")
+    check_base(directory, policy_path, sha256)
+
+
+def check_base(directory: Path, policy_path: str, sha256: str) -> None:
+    """Raises ConfigError unless these are the weights that `bind_base` noted for the run in `directory`."""
+    written = directory / BASE_FILE
+    try:
+        base = json.loads(written.read_text())
+        known, known_path = base["sha256"], base["path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{written} cannot be read ({error}): it says which base the run's adapters belong to") from error
+    if sha256 != known:
+        raise ConfigError(
+            f"policy.path={policy_path} holds other weights (sha256 {sha256[:12]}) than the base that {directory} was started "
+            f"with ({known_path}, sha256 {known[:12]}): its checkpoints are adapters of that base alone. Put it back"
+        )
 
 
 def read_config(path: Path) -> Config:

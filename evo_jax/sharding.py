@@ -28,6 +28,7 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "kv_heads": "tensor",
     "mlp": "tensor",
     "norm": None,
+    "rank": None,  # of an adapter: its matrices are cut along the weight's own axes
     "head_size": None,
     "rows": ("data", "fsdp"),
     "tokens": "context",
@@ -80,6 +81,17 @@ def parameter_shardings(mesh: Mesh, params: PyTree) -> PyTree:
         return named_sharding(mesh, axes)
 
     return jax.tree_util.tree_map_with_path(of_leaf, params)
+
+
+def place(params: PyTree, shardings: PyTree) -> PyTree:
+    """`params` on the devices that `shardings` names; shapes alone (for compiling ahead of time) are told of them."""
+
+    def of_leaf(leaf: jax.Array | jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.Array | jax.ShapeDtypeStruct:
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+        return jax.device_put(leaf, sharding)
+
+    return jax.tree.map(of_leaf, params, shardings)
 
 
 def like_parameters(mesh: Mesh, tree: PyTree, params: PyTree) -> PyTree:

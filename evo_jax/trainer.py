@@ -114,7 +114,7 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
         with record.clock.phase("time/wait_for_rollouts", "waiting for rollouts"):
             ring.ahead.wait()
         with record.clock.phase("time/weight_sync", "weight sync"):
-            sync_weights(ring.engine, ring.train_state.params, ring.step)
+            sync_weights(ring.engine, ring.learner.policy_params(ring.train_state.params), ring.step)
             release_freed_memory()
     record.metrics |= update_metrics | ring.standing_metrics()
     record.metrics["staleness_steps"] = (sum(record.staleness_steps), len(record.staleness_steps))

@@ -5,12 +5,13 @@ unrolled list (a scan over layers would copy the rollout engine's KV caches ever
 placement (`logical_axes` names the axes, `evo_jax.sharding` maps them), weight files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -18,7 +19,9 @@ from evo_jax.policy.attention import Attend
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.policy.rope import rotate, rotation
 
-_REMAT_POLICIES = {"full": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+# By name, not by kind of operation: an adapter's products are recomputed for little, and kept they would double the bytes.
+_PRODUCT = "product"
+_REMAT_POLICIES = {"full": None, "dots": jax.checkpoint_policies.save_only_these_names(_PRODUCT)}
 REMATS = ("none", *_REMAT_POLICIES)
 
 # Last names of a parameter's path -> logical axes; sharding.py maps these to mesh axes in its one table.
@@ -42,11 +45,15 @@ _LOGICAL_AXES = {
     ("query_norm", "scale"): ("head_size",),
     ("key_norm", "scale"): ("head_size",),
 }
+ADAPTER = "adapter"  # of a Linear, with LoRA (`lora.Adapter`): its matrices a [in, rank] and b [rank, out]
 
 
 def logical_axes(path: Sequence[str | int]) -> tuple[str, ...]:
     """Names of a parameter's axes, by its path in the state, such as ('layers', 3, 'query', 'weight')."""
     names = tuple(part for part in path if isinstance(part, str) and part != "layers")
+    if len(names) == 3 and names[1] == ADAPTER and (names[0], "weight") in _LOGICAL_AXES:
+        inputs, outputs = _LOGICAL_AXES[names[0], "weight"]
+        return (inputs, "rank") if names[2] == "a" else ("rank", outputs)
     if names not in _LOGICAL_AXES:
         raise KeyError(f"no logical axes are known for the parameter {'.'.join(map(str, path))}")
     return _LOGICAL_AXES[names]
@@ -58,17 +65,20 @@ def flat_parameters(params: nnx.State) -> list[tuple[tuple[str | int, ...], nnx.
 
 
 class Linear(nnx.Module):
-    """x @ weight (+ bias) in the dtype of x; weight [in, out]."""
+    """x @ weight (+ bias) in the dtype of x; weight [in, out]. `lora.with_adapters` may put an adapter beside the weight."""
 
     def __init__(self, sizes: tuple[int, int], *, bias: bool, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         scale = sizes[0] ** -0.5
         self.weight = nnx.Param(jax.random.normal(rngs.params(), sizes, dtype) * jnp.asarray(scale, dtype))
         self.bias = nnx.Param(jnp.zeros(sizes[1], dtype)) if bias else None
+        self.adapter: Callable[[Array], Array] | None = None
 
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
         """Matrix product; parameters are cast to the dtype of x first."""
         y = x @ self.weight[...].astype(x.dtype)
-        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+        if self.adapter is not None:
+            y = y + self.adapter(x)
+        return checkpoint_name(y if self.bias is None else y + self.bias[...].astype(x.dtype), _PRODUCT)
 
 
 class RMSNorm(nnx.Module):
@@ -127,7 +137,8 @@ class Decoder(nnx.Module):
     """Token ids to final-norm hidden states; `logits` and the chunked LM head (`head.py`) go on from there.
 
     Parameters are stored in `param_dtype`; matrix products run in `compute_dtype`, norms, RoPE, softmax and logits in
-    float32. All state is `nnx.Param`: `graph, params = nnx.split(decoder)` gives pure functions their arguments.
+    float32. All state is `nnx.Param`, but for adapters: `graph, params = nnx.split(decoder)` gives pure functions their
+    arguments.
     """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, compute_dtype: DTypeLike) -> None:

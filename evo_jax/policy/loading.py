@@ -5,6 +5,7 @@ silently left random. Left out: downloading, quantised compute, checkpoints of a
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -61,6 +62,18 @@ def load_policy(
 def read_model_config(path: str | Path) -> ModelConfig:
     """What the model at `path` is, without reading its weights. Raises PolicyError like `load_policy`."""
     return _open(Path(path)).model_config()
+
+
+def weights_sha256(path: str | Path) -> str:
+    """One hash of all weights at `path`: of the GGUF file, or of a directory's safetensors files, names and bytes."""
+    path = Path(path)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        whole.update(f"{file.name if path.is_dir() else ''} {digest}\n".encode())
+    return whole.hexdigest()
 
 
 class _Source(Protocol):

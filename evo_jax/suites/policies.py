@@ -65,6 +65,7 @@ def prompt_tokens(tokenizer: Tokenizer, message: str) -> tuple[int, ...]:
 def _load(choice: PolicyChoice, config: Config, note: Callable[[str], None]) -> tuple[Policy, nnx.State, int]:
     compute_dtype = config.policy.compute_dtype
     if choice.is_run:
-        return restore_policy(choice.path, choice.step, compute_dtype=compute_dtype, note=note)
+        restored = restore_policy(choice.path, choice.step, compute_dtype=compute_dtype, note=note)
+        return restored.start, restored.params, restored.step
     policy = load_policy(choice.path, param_dtype=config.policy.param_dtype, compute_dtype=compute_dtype)
     return policy, nnx.state(policy.decoder), 0

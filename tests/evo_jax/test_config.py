@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from env_synth.config import SettingError
-from evo_jax.config import Config, ConfigError
+from evo_jax.config import Config, ConfigError, LoraConfig
 
 
 def with_setting(name: str, value: Any) -> Config:
@@ -55,6 +55,10 @@ def test_the_defaults_are_valid() -> None:
         ("optimizer.schedule", "step"),
         ("optimizer.warmup_steps", 99),
         ("learner.row_tokens", 0),
+        ("lora.rank", -1),
+        ("lora.rank", 4),
+        ("lora.alpha", 8.0),
+        ("lora.targets", ("query",)),
         ("data.rewards", "none"),
         ("data.levels", ()),
         ("data.levels", ("0,1",)),
@@ -121,3 +125,13 @@ def test_an_engine_with_servers_is_valid(field: str, value: tuple[str, ...]) -> 
     config.rollout.engine = "sglang"
     setattr(config.sglang, field, value)
     config.validate()
+
+
+def test_adapters_have_a_scale_and_targets_in_a_fixed_order() -> None:
+    lora = LoraConfig(rank=4, alpha=8.0, targets=("down", "query"))
+    lora.validate()
+    assert (lora.scale, lora.target_names) == (2.0, ("query", "down"))
+    assert LoraConfig(rank=4, alpha=8.0).target_names == LoraConfig.TARGETS
+    for targets, message in ((("head",), "'head' is not implemented"), (("up", "up"), "twice"), ("up", "tuple of strings")):
+        with pytest.raises(ConfigError, match=message):
+            LoraConfig(rank=4, alpha=8.0, targets=targets).validate()  # type: ignore[arg-type]

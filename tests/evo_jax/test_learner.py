@@ -15,6 +15,7 @@ from evo_jax.config import (
     ConfigError,
     EvolveConfig,
     LearnerConfig,
+    LoraConfig,
     ObjectiveConfig,
     OptimizerConfig,
     PolicyConfig,
@@ -368,3 +369,88 @@ def test_abstract_state_matches(decoder):
     state, shapes = learner.init(nnx.state(decoder)), learner.abstract_state(nnx.state(decoder))
     for made, planned in zip(jax.tree.leaves(state), jax.tree.leaves(shapes), strict=True):
         assert (made.shape, made.dtype, made.sharding) == (planned.shape, planned.dtype, planned.sharding)
+
+
+# ---- adapters ---------------------------------------------------------------------------------------------------------------
+
+LORA = LoraConfig(rank=2, alpha=3.0, targets=("query", "down"))
+
+
+def trained_adapters(params: nnx.State) -> nnx.State:
+    """As after some training: B is not zero."""
+    return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params)
+
+
+def test_the_gradient_of_adapters_follows_from_the_full_one(decoder, rollouts):
+    config = config_of(lora=LORA)
+    batches = rollouts(config.objective)
+    learner = Learner(config, decoder)
+    state = learner.init(nnx.state(decoder))
+    state = dataclasses.replace(state, params=trained_adapters(state.params))
+    start = jax.tree.map(np.asarray, state.params)
+    merged = jax.tree.map(np.asarray, learner.policy_params(state.params))
+    graph = nnx.split(decoder)[0]
+    full, expected_metrics = run(config_of(), nnx.merge(graph, jax.tree.map(jnp.asarray, merged)), batches)
+    after, metrics = learner.update(state, pack(batches, config.learner, config.objective))
+    assert metrics["loss"][0] == pytest.approx(expected_metrics["loss"][0], rel=1e-4)
+    for name in LORA.targets:
+        weight, moved = (tree.layers[0][name]["weight"][...] for tree in (merged, full.params))
+        d_weight = (weight - np.asarray(moved)) / RATE
+        before, now = (tree.layers[0][name]["adapter"] for tree in (start, after.params))
+        a, b = before["a"][...], before["b"][...]
+        # W + scale A B: dA = scale dW B^T, dB = scale A^T dW
+        np.testing.assert_allclose((a - np.asarray(now["a"][...])) / RATE, LORA.scale * d_weight @ b.T, atol=2e-5)
+        np.testing.assert_allclose((b - np.asarray(now["b"][...])) / RATE, LORA.scale * a.T @ d_weight, atol=2e-5)
+
+
+def test_only_adapters_are_trained_and_held(decoder, rollouts):
+    config = config_of(lora=LORA, optimizer=OptimizerConfig(learning_rate=0.1))
+    learner = Learner(config, decoder)
+    before = jax.tree.map(np.array, nnx.state(decoder))
+    packed = pack(rollouts(config.objective), config.learner, config.objective)
+    state = learner.init(nnx.state(decoder))
+    assert_same_parameters(learner.policy_params(state.params), nnx.state(decoder), rtol=0)
+    for _ in range(2):
+        state, _ = learner.update(state, packed)
+    assert_same_parameters(nnx.state(decoder), before, rtol=0)
+    # query 16 x 16 and down 24 x 16 at rank 2; Adam holds two moments, and counters of four bytes
+    adapters = 2 * (16 + 16 + 24 + 16)
+    assert sum(x.size for x in jax.tree.leaves(state.params)) == adapters
+    assert sum(x.nbytes for x in jax.tree.leaves(state.opt_state) if x.ndim) == 2 * 4 * adapters
+    after = learner.policy_params(state.params)
+    assert_same_parameters(after.embedding, before.embedding, rtol=0)
+    assert_same_parameters(after.layers[0]["up"], before.layers[0]["up"], rtol=0)
+    assert (np.asarray(after.layers[0]["query"]["weight"][...]) != before.layers[0]["query"]["weight"][...]).any()
+    for batch in packed:  # what samples is what is trained
+        np.testing.assert_allclose(
+            learner.token_logprobs(state.params, batch),
+            learner_for(config_of(), decoder).token_logprobs(after, batch),
+            atol=1e-4,
+        )
+
+
+@pytest.mark.slow
+def test_the_reference_of_adapters_is_the_base(decoder, rollouts):
+    objective = ObjectiveConfig(kl_estimator="k3", kl_weight=0.5)
+    config = config_of(objective, lora=LORA)
+    learner = Learner(config, decoder)
+    reference = learner.reference_params(nnx.state(decoder))
+    assert sum(x.size for x in jax.tree.leaves(reference)) == 2 * (16 + 16 + 24 + 16)
+    packed = pack(rollouts(objective), config.learner, objective)
+    for batch in packed:
+        plain = learner_for(config_of(), decoder).token_logprobs(nnx.state(decoder), batch)
+        np.testing.assert_allclose(learner.token_logprobs(reference, batch), plain, atol=1e-6)
+    _, metrics = learner.update(learner.init(nnx.state(decoder)), packed, reference)
+    assert reduce_metrics([metrics])["kl"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_adapters_beside_a_bfloat16_base(rollouts):
+    decoder = random_decoder(TINY, jax.random.key(0), param_dtype=jnp.bfloat16, compute_dtype=jnp.bfloat16)
+    config = config_of(lora=LORA, optimizer=OptimizerConfig(learning_rate=0.01))
+    learner = Learner(config, decoder)
+    state = learner.init(nnx.state(decoder))
+    state, metrics = learner.update(state, pack(rollouts(config.objective), config.learner, config.objective))
+    assert {x.dtype for x in jax.tree.leaves(state.params)} == {jnp.dtype(jnp.float32)}
+    assert np.isfinite(metrics["loss"][0])
+    assert {x.dtype for x in jax.tree.leaves(learner.policy_params(state.params))} == {jnp.dtype(jnp.bfloat16)}

@@ -1,7 +1,7 @@
 """Tests of evo_jax/memory.py."""
 
-from evo_jax.config import Config
-from evo_jax.memory import memory_estimate_mib, parameter_count
+from evo_jax.config import Config, LoraConfig
+from evo_jax.memory import adapter_count, memory_estimate_mib, parameter_count
 from evo_jax.policy.model_config import ModelConfig
 
 SMOLLM2 = ModelConfig(
@@ -30,3 +30,18 @@ def test_the_sum_is_the_sum_and_a_reference_policy_costs_memory() -> None:
     assert plain["parameters"] == 134_515_008 * 4 / 2**20
     config.objective.kl_weight, config.objective.kl_estimator = 0.1, "k3"
     assert memory_estimate_mib(SMOLLM2, config, "float32")["reference policy"] == plain["parameters"]
+
+
+def test_adapters_of_smollm2_by_hand() -> None:
+    config = Config(lora=LoraConfig(rank=32, alpha=128.0))
+    # in + out of q, k, v, output, gate, up, down, for each of 32 columns
+    adapters = 30 * 32 * (2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536))
+    assert adapter_count(SMOLLM2, config.lora) == adapters == 9_768_960
+    found, plain = (memory_estimate_mib(SMOLLM2, c, "float32") for c in (config, Config()))
+    assert found["parameters"] == plain["parameters"]
+    assert found["optimizer"] == 2 * found["gradients"] == 2 * found["adapters"] == 8 * adapters / 2**20
+    assert found["merged for a sync"] == 30 * (2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536) * 4 / 2**20
+    config.objective.kl_weight, config.objective.kl_estimator = 0.1, "k3"
+    assert memory_estimate_mib(SMOLLM2, config, "float32")["reference policy"] == found["adapters"]
+    assert adapter_count(SMOLLM2, LoraConfig()) == 0
+    assert adapter_count(SMOLLM2, LoraConfig(rank=2, alpha=2.0, targets=("key",))) == 30 * 2 * (576 + 192)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evo_jax.config import Config, ConfigError
-from evo_jax.run_directory import RunDirectory, read_config
+from evo_jax.run_directory import RunDirectory, bind_base, check_base, read_config
 
 
 def config(path: Path) -> Config:
@@ -74,3 +74,12 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(ConfigError, match="is damaged"):
         read_config(tmp_path / "run")
+
+
+def test_adapters_stay_beside_the_base_they_were_started_with(tmp_path: Path) -> None:
+    bind_base(tmp_path, "base.gguf", "aa" * 32)
+    bind_base(tmp_path, "moved/base.gguf", "aa" * 32)
+    with pytest.raises(ConfigError, match=r"other weights \(sha256 bbbbbbbbbbbb\).*\(base.gguf, sha256 aaaaaaaaaaaa\)"):
+        bind_base(tmp_path, "base.gguf", "bb" * 32)
+    with pytest.raises(ConfigError, match="which base the run's adapters belong to"):
+        check_base(tmp_path / "elsewhere", "base.gguf", "aa" * 32)

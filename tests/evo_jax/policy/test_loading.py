@@ -12,7 +12,7 @@ import pytest
 from evo_jax.policy import loading
 from evo_jax.policy.attention import causal_attend
 from evo_jax.policy.errors import PolicyError
-from evo_jax.policy.loading import cpu_multiplies_bfloat16, load_policy, read_model_config, resolve_dtype
+from evo_jax.policy.loading import cpu_multiplies_bfloat16, load_policy, read_model_config, resolve_dtype, weights_sha256
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "tests" / "fixtures" / "policy"
@@ -263,3 +263,17 @@ def test_smollm2_tokenizer_equals_transformers(smollm2, smollm2_expected):
         assert list(prompt.token_ids) == case["token_ids"]
     assert smollm2.tokenizer.eos_token_ids == (2,)
     assert smollm2.tokenizer.pad_token_id == 2
+
+
+def test_the_hash_of_weights_is_theirs_alone(tmp_path):
+    whole = tmp_path / "model.gguf"
+    whole.write_bytes(b"weights")
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "model.safetensors").write_bytes(b"weights")
+    before = weights_sha256(directory)
+    assert weights_sha256(whole) != before
+    (directory / "config.json").write_text("{}")
+    assert weights_sha256(directory) == before
+    (directory / "model.safetensors").write_bytes(b"wEights")
+    assert weights_sha256(directory) != before
