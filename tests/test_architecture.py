@@ -4,6 +4,7 @@ A module may import from layers below its own and from nothing beside it, unless
 """
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,22 @@ LAYERS = {
         ("config", "printable"),
         ("errors",),
     ),
+    "launch_tpu": (
+        ("__main__", "sweep"),
+        ("actions", "flags", "points"),
+        ("tpu_vm", "jobset", "xpk", "skypilot", "slurm"),
+        ("launcher",),
+        ("run_command",),
+        ("settings", "plan"),
+        ("accelerators", "redaction"),
+        ("errors",),
+    ),
 }
 # Inside a layer, these imports are meant.
 ALLOWED_BESIDE = {
     ("sharding", "policy"),
     ("registry", "snapshots"),
+    ("xpk", "jobset"),  # the same cluster, spoken to in the same way
 }
 # The seams: which modules of evo_jax may see which of env_synth. Entries may use any public name.
 SEAMS = {
@@ -128,7 +140,7 @@ SEAMS = {
 # The held-out families measure what training on others is worth. Besides the entries only what evaluates may import them; what
 # trains or asks for proposals must not come by them, over however many imports.
 HELDOUT = "env_synth.heldout"
-HELDOUT_READERS = {"evo_jax": {"evaluation", "held_out", "suites"}, "env_synth": set()}
+HELDOUT_READERS = {"evo_jax": {"evaluation", "held_out", "suites"}, "env_synth": set(), "launch_tpu": set()}
 NEVER_NEAR_HELDOUT = (
     *("evo_jax/evolve.py", "evo_jax/pool.py", "evo_jax/data.py", "evo_jax/rewards.py", "evo_jax/config.py"),
     *("env_synth/prompts.py", "env_synth/seeds", "env_synth/compose", "env_synth/admission", "env_synth/snapshots.py"),
@@ -269,6 +281,17 @@ def test_no_import_by_string() -> None:
                 if called in ("__import__", "importlib.import_module", "import_module"):
                     wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {called}")
     assert not wrong, wrong
+
+
+def test_launchers_need_no_accelerator_library() -> None:
+    """They run on a laptop or a login node: of evo_jax they see what imports no JAX, and no cloud library at all."""
+    seen = {name for path in modules("launch_tpu") for name in imported_names(path)}
+    assert {".".join(name.split(".")[:2]) for name in seen if name.startswith("evo_jax")} <= {
+        "evo_jax.config",
+        "evo_jax.run_directory",
+    }
+    outside = {name.split(".")[0] for name in seen} - {"evo_jax", "launch_tpu", *sys.stdlib_module_names}
+    assert outside <= {"absl", "yaml"}
 
 
 def test_packages_are_two_deep_and_well_named() -> None:

@@ -12,7 +12,7 @@ from evo_jax.config import Config
 from evo_jax.metrics import METRICS, metrics_table
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("evo_jax", "env_synth")
+PACKAGES = ("evo_jax", "env_synth", "launch_tpu")
 DOCUMENTS = sorted(p for p in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "env_synth").rglob("*.md")))
 ENVIRONMENT_SOURCES = (ROOT / "env_synth" / "seeds", ROOT / "env_synth" / "heldout")
 
@@ -24,7 +24,7 @@ def code_files() -> list[Path]:
 
 @cache
 def defined_names() -> frozenset[str]:
-    """Every name that the two packages define: classes, functions, parameters, fields, variables, modules."""
+    """Every name that the packages define: classes, functions, parameters, fields, variables, modules."""
     names = {path.stem for path in code_files()}
     for path in code_files():
         for node in ast.walk(ast.parse(path.read_text())):
@@ -42,7 +42,7 @@ def commands(document: Path) -> list[str]:
     blocks = [line for block in re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     lines = [re.sub(r"\s+#.*", "", line.strip().removeprefix("$ ")) for line in (*blocks, *inline)]
-    return [line for line in lines if re.match(r"(make \w|(\S*/)?python\S* -m (evo_jax|env_synth)\b)", line)]
+    return [line for line in lines if re.match(r"(make \w|(\S*/)?python\S* -m (evo_jax|env_synth|launch_tpu)\b)", line)]
 
 
 # ---- commands ----------------------------------------------------------------------------------------------------------
@@ -73,9 +73,13 @@ def flag_problems(word: str, source: Path) -> list[str]:
     if flag is None:
         return []
     name, value = flag.group(1), flag.group(2) or ""
+    if name == "flagfile":  # absl has this one itself
+        return []
     if name.startswith("config."):
         return [] if is_config_field(name.split(".")[1:]) else [f"no setting {name}"]
-    problems = [] if re.search(rf"[\"'](--)?{name}[\"']", source.read_text()) else [f"no flag --{name}"]
+    places = (source, source.parent / "flags.py") if source.parent.name == "launch_tpu" else (source,)
+    defined = any(re.search(rf"[\"'](--)?{name}[\"']", place.read_text()) for place in places)
+    problems = [] if defined else [f"no flag --{name}"]
     if name == "config" and value.endswith(".py") and not (ROOT / value).exists():
         problems.append(f"no file {value}")
     return problems

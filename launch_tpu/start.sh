@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# One process of a run, started alike on every host: bash start.sh RUN_DIR [FLAGS of evo_jax.train]
+#
+# THE command line of every launcher. It goes on from the newest checkpoint where RUN_DIR has one and starts new where it has
+# none; jax.distributed finds out by itself which of the processes this is. Signals reach the training process.
+#
+#   EVO_PYTHON  the interpreter (default: python)
+#   EVO_HOSTS   how many processes the run has (default: 1)
+#   EVO_BUCKET  gs://... copy of RUN_DIR: fetched into an empty RUN_DIR, brought up to date when training ends (one host only)
+set -euo pipefail
+
+if [[ $# -lt 1 || $1 == -* ]]; then
+  echo "usage: bash start.sh RUN_DIR [--config=FILE ...]" >&2
+  exit 2
+fi
+run_dir=$1
+shift
+bucket=${EVO_BUCKET:-}
+hosts=${EVO_HOSTS:-1}
+
+if [[ -n $bucket && ! -e $run_dir/config.json ]]; then
+  mkdir -p "$run_dir"
+  # An empty or missing copy is no error: the run is new.
+  if gcloud storage ls "$bucket/config.json" >/dev/null 2>&1; then
+    gcloud storage rsync "$bucket" "$run_dir" --recursive
+  fi
+fi
+
+command=("${EVO_PYTHON:-python}" -m evo_jax.train "$@" "--config.run_dir=$run_dir")
+if compgen -G "$run_dir/checkpoints/[0-9]*" >/dev/null; then
+  command+=(--resume)
+elif [[ -f $run_dir/config.json && $hosts -eq 1 ]]; then
+  # Killed before its first checkpoint. Not with several hosts: another one may just have written this file for the same start.
+  command+=(--resume)
+fi
+
+if [[ -z $bucket ]]; then
+  exec "${command[@]}"
+fi
+
+"${command[@]}" &
+child=$!
+trap 'kill -TERM "$child" 2>/dev/null || true' TERM INT
+code=0
+wait "$child" || code=$?
+while kill -0 "$child" 2>/dev/null; do
+  code=0
+  wait "$child" || code=$?
+done
+gcloud storage rsync "$run_dir" "$bucket" --recursive --delete-unmatched-destination-objects ||
+  echo "the copy to $bucket failed: $run_dir on this host is newer" >&2
+exit "$code"
