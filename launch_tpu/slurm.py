@@ -31,9 +31,10 @@ class Slurm:
     def create(self, settings: Settings, files: Path) -> tuple[Step, ...]:
         """Writes the batch script and submits it."""
         file = files / settings.run_name / "job.sbatch"
-        return FileToWrite(file, batch_script(settings)), Command(
-            ("sbatch", str(file)), f"submit to {settings.num_nodes} nodes"
-        )
+        # sbatch takes an output file in a directory that is not there, and the job then fails without a word.
+        place = Command(("mkdir", "--parents", settings.run_root), "make the directory that runs and logs lie in")
+        submit = Command(("sbatch", str(file)), f"submit to {settings.num_nodes} nodes")
+        return FileToWrite(file, batch_script(settings)), place, submit
 
     def run(self, settings: Settings, files: Path) -> tuple[Step, ...]:
         """Creating is all there is."""

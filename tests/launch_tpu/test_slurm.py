@@ -28,8 +28,10 @@ def test_one_task_a_node_and_a_warning_in_time(launch: Launch) -> None:
 
 def test_the_commands(launch: Launch, tmp_path: Path) -> None:
     settings = launch("slurm", run_root=str(tmp_path))
-    file, submit = Slurm().create(settings, tmp_path)
+    file, place, submit = Slurm().create(settings, tmp_path)
     assert isinstance(file, FileToWrite)
+    assert isinstance(place, Command)
+    assert place.argv == ("mkdir", "--parents", str(tmp_path))
     assert isinstance(submit, Command)
     assert submit.argv == ("sbatch", str(tmp_path / "first-run" / "job.sbatch"))
     assert Slurm().logs(settings, 3).argv == ("tail", "--lines=3", f"{tmp_path}/first-run.log")

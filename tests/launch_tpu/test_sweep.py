@@ -1,4 +1,7 @@
-"""A sweep runs what is left, survives failures and stops, and says how it stands. Training is a double but in the slow test."""
+"""A sweep runs what is left, survives failures and stops, and says how it stands.
+
+Training is a double here; test_sweep_ring.py has the real one.
+"""
 
 import json
 import signal
@@ -117,22 +120,3 @@ def test_mistakes_are_told_in_a_line(flags: list[str], says: str) -> None:
     assert answer.returncode == 2
     assert says in answer.stderr
     assert "Traceback" not in answer.stderr
-
-
-@pytest.mark.slow
-def test_two_real_runs_of_the_smallest_ring(tmp_path: Path) -> None:
-    policy = ROOT / "tests" / "fixtures" / "policy" / "llama_tied"
-    command = [
-        sys.executable,
-        "-m",
-        "launch_tpu.sweep",
-        "--config=tests/tiny_ring.py",
-        f"--root={tmp_path}",
-        f"--set=policy.path={policy}",
-    ]
-    told = ["--set=seed=0,1", "--set=steps=2", "--metrics=reward,eval/solve_rate"]
-    answer = subprocess.run([*command, *told], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
-    rows = [line.split() for line in answer.stdout.splitlines()[-2:]]
-    assert [row[1:3] for row in rows] == [["finished", "2"]] * 2
-    assert all(0 <= float(row[3]) <= 1 for row in rows)
