@@ -115,11 +115,13 @@ class Learner:
 
         With LoRA `params` stay out of it: it holds new adapters, drawn from config.seed.
         """
-        return jax.jit(self._first_state, out_shardings=self._state_shardings)(params)
+        first = params if self._adapters is None else initial_adapters(self._adapters, self._config.seed)
+        copied = jax.jit(lambda params: self._new_state(jax.tree.map(jnp.copy, params)), out_shardings=self._state_shardings)
+        return copied(first)
 
     def abstract_state(self, params: nnx.State) -> TrainState:
         """Shapes, dtypes and shardings of `init(params)`, without allocating anything."""
-        shapes = jax.eval_shape(self._first_state, params)
+        shapes = jax.eval_shape(self._new_state, params if self._adapters is None else self._adapters)
 
         def with_sharding(leaf: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
@@ -233,11 +235,6 @@ class Learner:
                 yield {name: jax.device_put(x, by_tokens if name in _TOKEN_FIELDS else by_slots) for name, x in micro.items()}
 
     # ---- compiled ----------------------------------------------------------------------------------------------------------
-
-    def _first_state(self, params: nnx.State) -> TrainState:
-        if self._adapters is None:
-            return self._new_state(jax.tree.map(jnp.copy, params))
-        return self._new_state(initial_adapters(self._adapters, jax.random.key(self._config.seed)))
 
     def _new_state(self, params: nnx.State) -> TrainState:
         return TrainState(params, self._optimizer.init(params), jnp.zeros((), jnp.int32))

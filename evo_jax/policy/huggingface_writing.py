@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,30 @@ def save_huggingface(
     nothing is left behind.
     """
     directory = Path(directory)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise PolicyError(f"{directory} exists already; choose a new directory, nothing is overwritten")
     entries = [_entry(path, variable) for path, variable in flat_parameters(params)]
     dtype = dtype or str(np.dtype(entries[0].variable.dtype))
     if dtype not in _DTYPE_NAMES:
         raise PolicyError(f"weights can't be stored as {dtype!r}; known: {', '.join(_DTYPE_NAMES)}")
+    with new_directory(directory) as scratch:
+        write_json(scratch / "config.json", to_huggingface(config, dtype=dtype))
+        write_json(scratch / "generation_config.json", _generation_config(config, tokenizer))
+        tokenizer.save(scratch)
+        _write_weights(scratch, entries, dtype, max_shard_bytes)
+
+
+@contextmanager
+def new_directory(directory: Path) -> Iterator[Path]:
+    """A scratch directory to write into, which becomes `directory` at the end of the block, or vanishes if that fails.
+
+    Raises PolicyError when `directory` exists already and is not empty, or can't be written.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise PolicyError(f"{directory} exists already; choose a new directory, nothing is overwritten")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
         try:
-            _write_json(scratch / "config.json", to_huggingface(config, dtype=dtype))
-            _write_json(scratch / "generation_config.json", _generation_config(config, tokenizer))
-            tokenizer.save(scratch)
-            _write_weights(scratch, entries, dtype, max_shard_bytes)
+            yield scratch
             scratch.chmod(0o755)  # mkdtemp's 0o700 would keep a server of another user out
             os.replace(scratch, directory)
         finally:
@@ -92,7 +103,8 @@ def _generation_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, A
     return written
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """A JSON file as model directories have them."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -108,7 +120,7 @@ def _write_weights(directory: Path, entries: list[_Entry], dtype: str, max_shard
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         total += _write_safetensors(directory / name, shard, dtype)
         weight_map |= {entry.name: name for entry in shard}
-    _write_json(directory / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+    write_json(directory / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
 def _split(entries: list[_Entry], itemsize: int, max_shard_bytes: int) -> list[list[_Entry]]:

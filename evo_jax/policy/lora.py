@@ -18,6 +18,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -63,16 +64,14 @@ def with_adapters(decoder: Decoder, lora: LoraConfig) -> Decoder:
     return adapted
 
 
-def initial_adapters(abstract: nnx.State, key: Array) -> nnx.State:
-    """Values for the adapters of `with_adapters`: A uniform in +-1 / sqrt(in), B zero."""
+def initial_adapters(abstract: nnx.State, seed: int) -> nnx.State:
+    """Values for the adapters of `with_adapters`, on the host: A uniform in +-1 / sqrt(in), B zero."""
+    # NumPy: hundreds of JAX's generators take XLA minutes to compile, for numbers that are drawn once.
+    generator = np.random.default_rng(seed)
     filled = []
-    for index, (path, variable) in enumerate(flat_parameters(abstract)):
-        if path[-1] == "a":
-            bound = variable.shape[0] ** -0.5
-            value = jax.random.uniform(jax.random.fold_in(key, index), variable.shape, jnp.float32, -bound, bound)
-        else:
-            value = jnp.zeros(variable.shape, jnp.float32)
-        filled.append((path, variable.replace(value)))
+    for path, variable in flat_parameters(abstract):
+        bound = variable.shape[0] ** -0.5 if path[-1] == "a" else 0.0
+        filled.append((path, variable.replace(generator.uniform(-bound, bound, variable.shape).astype(np.float32))))
     return nnx.from_flat_state(filled)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,40 @@ def test_killed_in_every_phase_of_a_round_the_continuation_is_bit_identical(tiny
     found = (tmp_path / "killed" / "metrics.jsonl").read_bytes()
     assert found == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
     assert b"composites/refused/S9" in found
+
+
+ADAPTERS = (
+    *("--config.lora.rank=2", "--config.lora.alpha=8.0", "--config.evolve.enabled=False"),
+    *("--config.objective.kl_estimator=k3", "--config.objective.kl_weight=0.05"),
+)
+
+
+@pytest.mark.slow
+def test_adapters_resume_bit_identically_and_only_beside_their_base(tiny_policy_path: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_policy_path, base)
+    whole, killed = (command(tmp_path / name, base, *ADAPTERS) for name in ("whole", "killed"))
+    subprocess.run(whole, cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(killed, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    assert any("step 3/" in line for line in process.stdout)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stored = base / "model.safetensors"
+    weights = stored.read_bytes()
+    stored.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    refused = subprocess.run([*killed, "--resume"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert refused.returncode == 2
+    assert "holds other weights" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    stored.write_bytes(weights)
+    subprocess.run([*killed, "--resume"], cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    found = (tmp_path / "killed" / "metrics.jsonl").read_bytes()
+    assert found == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    last = lines(tmp_path / "whole" / "metrics.jsonl")[-1]
+    assert last["kl"] > 0
+    assert last["sampling/logprob_difference/max"] < 1e-3
+    assert (tmp_path / "whole" / "report.html").is_file()
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ TOKENS = jnp.arange(1, 10)[None]
 
 def some_adapters(abstract: nnx.State) -> nnx.State:
     """B too is not zero, as after training."""
-    adapters = initial_adapters(abstract, jax.random.key(1))
+    adapters = initial_adapters(abstract, 1)
     return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), adapters)
 
 
@@ -47,7 +47,7 @@ def test_a_product_and_its_gradient_by_hand() -> None:
 def test_the_first_policy_is_the_base_to_the_last_bit() -> None:
     base = random_decoder(BIASED, jax.random.key(0))
     graph, abstract, frozen = nnx.split(with_adapters(base, LORA), LoraParam, ...)
-    adapters = initial_adapters(abstract, jax.random.key(1))
+    adapters = initial_adapters(abstract, 1)
     np.testing.assert_array_equal(hidden(nnx.merge(graph, adapters, frozen)), hidden(base))
     merged = merged_parameters(frozen, adapters, LORA.scale, jnp.float32)
     assert jax.tree.structure(merged) == jax.tree.structure(nnx.state(base))
@@ -101,9 +101,7 @@ def test_remat_changes_no_gradient() -> None:
 
 def test_first_values_are_uniform_within_their_bound_and_differ() -> None:
     abstract = nnx.split(with_adapters(random_decoder(BIASED, jax.random.key(0)), LORA), LoraParam, ...)[1]
-    values = {
-        path: np.asarray(variable[...]) for path, variable in flat_parameters(initial_adapters(abstract, jax.random.key(1)))
-    }
+    values = {path: np.asarray(variable[...]) for path, variable in flat_parameters(initial_adapters(abstract, 1))}
     firsts = {path: value for path, value in values.items() if path[-1] == "a"}
     for path, value in firsts.items():
         bound = value.shape[0] ** -0.5
