@@ -10,10 +10,12 @@ import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
+from jax.sharding import Mesh
 
 from env_synth.config import MODEL_STAGES, EnvSynthConfig
 from env_synth.contract import Instance, Split
@@ -45,6 +47,7 @@ from evo_jax.rollouts.weight_sync import sync_weights
 from evo_jax.rollouts.weight_transport import DirectoryTransport
 from evo_jax.run_directory import CHECKPOINTS, bind_base
 from evo_jax.sampling_ahead import SamplingAhead
+from evo_jax.sharding import describe_mesh, mesh_of, place_parameter
 
 SAMPLES_PER_STEP = 4
 UNSAFE = "-unsafe"
@@ -171,12 +174,17 @@ class Ring:
 def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[str], None]) -> Iterator[Ring]:
     """The ring at step 0, or at the newest readable checkpoint; everything is closed at the end, whatever happened."""
     with ExitStack() as stack:
+        mesh = mesh_of(config.mesh)
         policy = load_policy(
-            config.policy.path, param_dtype=config.policy.param_dtype, compute_dtype=config.policy.compute_dtype
+            config.policy.path,
+            param_dtype=config.policy.param_dtype,
+            compute_dtype=config.policy.compute_dtype,
+            place=partial(place_parameter, mesh) if mesh.size > 1 else None,
         )
         if config.lora.rank:
             bind_base(directory, config.policy.path, weights_sha256(config.policy.path))
-        learner = Learner(config, policy.decoder)
+        learner = Learner(config, policy.decoder, mesh)
+        note(f"{describe_mesh(mesh)}; the update's attention is {learner.attention}")
         checkpoints = CheckpointStore(directory / CHECKPOINTS, keep=config.checkpoint.keep)
         stack.callback(checkpoints.close)
         params = nnx.state(policy.decoder)
@@ -204,7 +212,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         training_scoring = stack.enter_context(_question_scoring(config.env_synth)) if questions else scoring
         registry.record_containment(scoring.containment, step=step)
 
-        engine = build_engine(config, policy)
+        engine = build_engine(config, policy, mesh)
         tokenizer = policy.tokenizer
         reference_params = learner.reference_params(params) if config.objective.kl_weight else None
         # The learner and the engine have what they need: the loaded weights would only take up memory for the whole run.
@@ -262,26 +270,41 @@ def _stage_is_asked(config: Config, stage: str) -> bool:
     return config.evolve.enabled and stage in config.env_synth.model_stages.stages
 
 
-def build_engine(config: Config, policy: Policy) -> RolloutEngine:
-    """The rollout engine that `rollout.engine` names; it must take the longest prompts that either role is given."""
-    rollout, evolve = config.rollout, config.evolve
-    longest = [rollout.max_prompt_tokens]
-    if evolve.enabled:
-        longest.append(evolve.max_proposal_prompt_tokens)
-    if any(_stage_is_asked(config, stage) for stage in MODEL_STAGES):
-        longest.append(evolve.max_review_prompt_tokens)
-    max_prompt_tokens = max(longest)
+def build_engine(config: Config, policy: Policy, mesh: Mesh | None = None) -> RolloutEngine:
+    """The rollout engine that `rollout.engine` names; it must take the longest prompts that either role is given.
+
+    The embedded one runs on `mesh`, the learner's (default: one device).
+    """
+    rollout = config.rollout
+    max_prompt_tokens = longest_prompt_tokens(config)
     if rollout.engine == "sglang":
         return _build_sglang(config, policy, max_prompt_tokens)
-    settings = EngineSettings(
+    dtype = resolve_dtype(config.policy.compute_dtype)
+    settings = engine_settings(config)
+    return EmbeddedEngine(policy.model_config, policy.tokenizer, settings, dtype=dtype, mesh=mesh)
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """The embedded engine's sizes."""
+    rollout = config.rollout
+    return EngineSettings(
         slots=rollout.slots,
         lanes=min(rollout.group_size, rollout.slots),
         dispatch_steps=rollout.decode_steps_per_dispatch,
         length_bucket_tokens=rollout.length_bucket_tokens,
-        max_prompt_tokens=max_prompt_tokens,
+        max_prompt_tokens=longest_prompt_tokens(config),
     )
-    dtype = resolve_dtype(config.policy.compute_dtype)
-    return EmbeddedEngine(policy.model_config, policy.tokenizer, settings, dtype=dtype)
+
+
+def longest_prompt_tokens(config: Config) -> int:
+    """Of the prompts that either role, or a stage that needs a model, is given."""
+    evolve = config.evolve
+    longest = [config.rollout.max_prompt_tokens]
+    if evolve.enabled:
+        longest.append(evolve.max_proposal_prompt_tokens)
+    if any(_stage_is_asked(config, stage) for stage in MODEL_STAGES):
+        longest.append(evolve.max_review_prompt_tokens)
+    return max(longest)
 
 
 def _build_sglang(config: Config, policy: Policy, max_prompt_tokens: int) -> SGLangEngine:

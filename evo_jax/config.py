@@ -24,6 +24,7 @@ class PolicyConfig:
     param_dtype: str = "float32"
     compute_dtype: str = "auto"  # bfloat16 where the hardware multiplies it faster, else float32
     remat: str = "none"
+    attention: str = "auto"  # the update's: "splash" on TPU, else "xla"; logged at start
     logits_chunk_tokens: int = 256  # tokens whose [tokens, vocabulary] logits exist at once in training
 
     def validate(self) -> None:
@@ -32,7 +33,31 @@ class PolicyConfig:
         _one_of("policy.param_dtype", self.param_dtype, ("float32", "bfloat16"))
         _one_of("policy.compute_dtype", self.compute_dtype, ("auto", "float32", "bfloat16"))
         _one_of("policy.remat", self.remat, ("none", "full", "dots"))
+        _one_of("policy.attention", self.attention, ("auto", "xla", "splash"))
         _at_least("policy.logits_chunk_tokens", self.logits_chunk_tokens, 1)
+
+
+@dataclass
+class MeshConfig:
+    """How many devices stand along each mesh axis (docs/pods.md); -1 on one of them: all that are left."""
+
+    data: int = 1  # whole copies of the parameters
+    fsdp: int = 1  # rows and parameters are both cut
+    tensor: int = 1  # heads, MLP and vocabulary are cut
+    context: int = 1  # the tokens of a row are cut
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """In the order of the mesh axes."""
+        return (self.data, self.fsdp, self.tensor, self.context)
+
+    def validate(self) -> None:
+        """Raises ConfigError for sizes that no number of devices has."""
+        for name, size in vars(self).items():
+            if size != -1:
+                _at_least(f"mesh.{name}", size, 1)
+        if self.sizes.count(-1) > 1:
+            raise ConfigError(f"mesh={self.sizes} says -1 (all devices that are left) more than once")
 
 
 @dataclass
@@ -378,6 +403,7 @@ class Config:
     seed: int = 0
     steps: int = 8
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     sglang: SGLangConfig = field(default_factory=SGLangConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Float32, Int32
 
 from evo_jax.config import Config, ConfigError
+from evo_jax.learner_forward import forward_on
 from evo_jax.objective import (
     ObjectiveInputs,
     RoleSums,
@@ -31,13 +32,21 @@ from evo_jax.objective import (
 )
 from evo_jax.optimizer import build_optimizer, learning_rate_schedule
 from evo_jax.packing import micro_batch_rows
-from evo_jax.policy.attention import packed_attend
 from evo_jax.policy.decoder import Decoder
-from evo_jax.policy.head import target_logprobs
 from evo_jax.policy.lora import LoraParam, initial_adapters, merged_parameters, with_adapters
-from evo_jax.policy.packed_attention import gathered_attend, visible_keys, worth_gathering
+from evo_jax.policy.packed_attention import visible_keys, worth_gathering
+from evo_jax.policy.splash import LANES
 from evo_jax.records import Role, TrainBatch
-from evo_jax.sharding import like_parameters, make_mesh, named_sharding, parameter_shardings, path_names, place, shards
+from evo_jax.sharding import (
+    like_parameters,
+    make_mesh,
+    named_sharding,
+    parameter_shardings,
+    path_names,
+    place,
+    require_fits,
+    shards,
+)
 
 type Metrics = dict[str, float | tuple[float, float]]
 
@@ -82,6 +91,13 @@ class Learner:
         by_role = {Role.SOLVER: config.rollout.temperature, Role.PROPOSER: config.evolve.proposal_temperature}
         self._temperatures = tuple(by_role[role] for role in Role)
         self._mesh = make_mesh() if mesh is None else mesh
+        require_fits(self._mesh, decoder.config, config.learner.row_tokens)
+        self._forward = forward_on(self._mesh, config.policy.attention)
+        if self.attention == "splash" and config.learner.row_tokens % (LANES * shards(self._mesh, "tokens")):
+            raise ConfigError(
+                f"learner.row_tokens={config.learner.row_tokens}: attention by splash works on multiples of {LANES} tokens a "
+                f"device, and mesh.context is {shards(self._mesh, 'tokens')}"
+            )
         self._adapts = config.lora.rank > 0
         if self._adapts:
             decoder = with_adapters(decoder, config.lora)
@@ -96,14 +112,19 @@ class Learner:
         shapes = jax.eval_shape(self._new_state, abstract)
         self._state_shardings = like_parameters(self._mesh, shapes, abstract)
         replicated = named_sharding(self._mesh, ())
-        sums = (self._param_shardings, jax.tree.map(lambda _: replicated, empty_sums()))
-        self._zeros = jax.jit(_zero_sums, out_shardings=sums)
-        self._micro_step = jax.jit(self._add_micro_batch, donate_argnums=0, out_shardings=sums)
+        self._sum_shardings = (self._param_shardings, jax.tree.map(lambda _: replicated, empty_sums()))
+        self._zeros = jax.jit(_zero_sums, out_shardings=self._sum_shardings)
+        self._micro_step = jax.jit(self._add_micro_batch, donate_argnums=0, out_shardings=self._sum_shardings)
         self._global_norm = jax.jit(optax.tree.norm)
         self._apply = jax.jit(self._apply_gradients, donate_argnums=0, out_shardings=self._state_shardings)
         self._score = jax.jit(self._logprobs)
         # Wide enough that a small change of a narrow base reaches an engine that computes wide.
         self._merged_dtype = jnp.promote_types(decoder.embedding.dtype, decoder.compute_dtype)
+
+    @property
+    def attention(self) -> str:
+        """Which attention the update runs: 'xla' or 'splash'."""
+        return self._forward.attention
 
     @property
     def state_shardings(self) -> TrainState:
@@ -123,10 +144,24 @@ class Learner:
         """Shapes, dtypes and shardings of `init(params)`, without allocating anything."""
         shapes = jax.eval_shape(self._new_state, params if self._adapters is None else self._adapters)
 
-        def with_sharding(leaf: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+        return jax.tree.map(self._with_sharding, shapes, self._state_shardings)
 
-        return jax.tree.map(with_sharding, shapes, self._state_shardings)
+    def lower(self, params: nnx.State, row_tokens: int) -> dict[str, jax.stages.Lowered]:
+        """The programs of an update with rows of `row_tokens`, from shapes alone: for `--dry_run`, and for looking inside.
+
+        'micro-step' adds one micro-batch's gradient to the sum, 'optimizer step' applies the sum.
+        """
+        state = self.abstract_state(params)
+        zeros = jax.tree.map(self._with_sharding, jax.eval_shape(_zero_sums, state.params), self._sum_shardings)
+        fields = {name: jax.ShapeDtypeStruct((), np.int32) for name in (*_TOKEN_FIELDS, *_SLOT_FIELDS)}
+        floats = dict.fromkeys(("loss_weights", "advantages", "rollout_logprobs"), jax.ShapeDtypeStruct((), np.float32))
+        shape, places = (self._micro_rows(row_tokens), row_tokens), self._micro_places()
+        micro = {name: jax.ShapeDtypeStruct(shape, x.dtype, sharding=places[name]) for name, x in (fields | floats).items()}
+        scalars = jax.ShapeDtypeStruct((len(Role),), np.float32), jax.ShapeDtypeStruct((), np.float32)
+        return {
+            "micro-step": self._micro_step.lower(zeros, state.params, self._frozen, micro, *scalars),
+            "optimizer step": self._apply.lower(state, zeros[0]),
+        }
 
     def policy_params(self, params: nnx.State) -> nnx.State:
         """What samples and is exported: all parameters of a plain decoder, from a TrainState's `params`.
@@ -218,21 +253,37 @@ class Learner:
         self, batches: Sequence[TrainBatch], constants: Sequence[dict[str, np.ndarray]]
     ) -> Iterator[dict[str, Array]]:
         """Rows in portions of one shape per row length, on the mesh; empty rows fill up what the mesh cannot cut evenly."""
-        parts = shards(self._mesh, "rows")
-        by_tokens = named_sharding(self._mesh, ("rows", "tokens"))
-        by_slots = named_sharding(self._mesh, ("rows", "slots"))
+        places = self._micro_places()
         for batch, known in zip(batches, constants, strict=True):
             arrays = {name: getattr(batch, name) for name in (*_TOKEN_FIELDS, *_SLOT_FIELDS)} | known
-            visible = visible_keys(batch.group_ids, batch.completion_ids)
-            if worth_gathering(visible, batch.tokens.shape[1]):
-                arrays["visible_keys"] = visible
-            rows = -(-micro_batch_rows(self._config.learner, batch.tokens.shape[1]) // parts) * parts
+            if shards(self._mesh, "tokens") == 1 and self.attention == "xla":
+                visible = visible_keys(batch.group_ids, batch.completion_ids)
+                if worth_gathering(visible, batch.tokens.shape[1]):
+                    arrays["visible_keys"] = visible
+            rows = self._micro_rows(batch.tokens.shape[1])
             for start in range(0, batch.tokens.shape[0], rows):
                 micro = {name: x[start : start + rows] for name, x in arrays.items()}
                 missing = rows - micro["tokens"].shape[0]
                 if missing:
                     micro = {name: np.pad(x, ((0, missing), *[(0, 0)] * (x.ndim - 1))) for name, x in micro.items()}
-                yield {name: jax.device_put(x, by_tokens if name in _TOKEN_FIELDS else by_slots) for name, x in micro.items()}
+                yield {name: jax.device_put(x, places[name]) for name, x in micro.items()}
+
+    def _micro_rows(self, row_tokens: int) -> int:
+        """Rows of a micro-batch on all devices together."""
+        parts = shards(self._mesh, "rows")
+        return -(-micro_batch_rows(self._config.learner, row_tokens) // parts) * parts
+
+    def _micro_places(self) -> dict[str, NamedSharding]:
+        """Where each field of a micro-batch lies."""
+        by_tokens, by_slots, by_rows = (
+            named_sharding(self._mesh, axes) for axes in (("rows", "tokens"), ("rows", "slots"), ("rows",))
+        )
+        slots = (*_SLOT_FIELDS, "proximal_logprobs", "reference_logprobs")
+        return dict.fromkeys(_TOKEN_FIELDS, by_tokens) | dict.fromkeys(slots, by_slots) | {"visible_keys": by_rows}
+
+    @staticmethod
+    def _with_sharding(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     # ---- compiled ----------------------------------------------------------------------------------------------------------
 
@@ -244,19 +295,11 @@ class Learner:
     ) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
         """Log-prob of the target and entropy, of all slots of the rows in one line; 0 where a slot is empty."""
         decoder = nnx.merge(self._graph, params, frozen)
-        ids = (micro["group_ids"], micro["completion_ids"])
-        attend = gathered_attend(*ids, micro["visible_keys"]) if "visible_keys" in micro else packed_attend(*ids)
-        hidden = decoder(micro["tokens"], micro["positions"], attend, remat=self._config.policy.remat)
-        rows, tokens, width = hidden.shape
-        sources = micro["sources"] + tokens * jnp.arange(rows, dtype=jnp.int32)[:, None]
-        return target_logprobs(
-            hidden.reshape(-1, width)[sources.reshape(-1)],
-            decoder.head_weight(),
-            micro["targets"].reshape(-1),
-            micro["loss_weights"].reshape(-1) > 0,
-            temperature=jnp.float32(self._temperatures)[micro["roles"].reshape(-1)],
-            chunk_rows=self._config.policy.logits_chunk_tokens,
-        )
+        attend, remat = self._forward.attend(micro), self._config.policy.remat
+        hidden = decoder(micro["tokens"], micro["positions"], attend, remat=remat, layout=self._forward)
+        temperature = jnp.float32(self._temperatures)[micro["roles"]]
+        chunk_rows = self._config.policy.logits_chunk_tokens
+        return self._forward.logprobs(hidden, decoder.head_weight(), micro, temperature, chunk_rows)
 
     def _add_micro_batch(
         self,

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from evo_jax.config import ConfigError
+from evo_jax.config import ConfigError, MeshConfig
 from evo_jax.policy.decoder import logical_axes
+from evo_jax.policy.model_config import ModelConfig
 
 # data: whole copies of the parameters; fsdp: rows and parameters both cut; tensor: heads and MLP cut; context: tokens cut.
 MESH_AXES = ("data", "fsdp", "tensor", "context")
@@ -32,8 +34,13 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "head_size": None,
     "rows": ("data", "fsdp"),
     "tokens": "context",
-    "slots": None,
+    "slots": "context",
+    "width": None,
     "roles": None,
+    # The rollout engine cuts no sequence: the devices of the context axis take heads, like those of the tensor axis.
+    "lanes": ("data", "fsdp"),
+    "parts": ("tensor", "context"),
+    "whole": None,
 }
 
 
@@ -45,7 +52,47 @@ def make_mesh(shape: Sequence[int] = (1, 1, 1, 1), devices: Sequence[jax.Device]
     needed = math.prod(shape)
     if needed > len(available):
         raise ConfigError(f"mesh shape {tuple(shape)} needs {needed} devices, JAX sees {len(available)}")
+    if needed > 1 and available[0].platform == "tpu" and needed == len(available):
+        # Neighbours in the mesh become neighbours on the torus of chips.
+        placed = mesh_utils.create_device_mesh(tuple(shape), available, allow_split_physical_axes=True)
+        return Mesh(placed, MESH_AXES)
     return Mesh(np.asarray(available[:needed]).reshape(shape), MESH_AXES)
+
+
+def mesh_of(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh that the config asks for; an axis of -1 gets the devices that the others leave. Raises ConfigError."""
+    available = list(jax.devices() if devices is None else devices)
+    sizes = list(config.sizes)
+    if -1 in sizes:
+        taken = math.prod(size for size in sizes if size != -1)
+        if len(available) % taken:
+            raise ConfigError(
+                f"mesh={config.sizes}: {len(available)} devices cannot be shared out over axes of {taken} together"
+            )
+        sizes[sizes.index(-1)] = len(available) // taken
+    return make_mesh(sizes, available)
+
+
+def describe_mesh(mesh: Mesh) -> str:
+    """Kind and number of the devices and how they stand, for people."""
+    kind = mesh.devices.flat[0].device_kind
+    axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1)
+    return f"one device ({kind})" if mesh.size == 1 else f"{mesh.size} devices ({kind}): {axes}"
+
+
+def require_fits(mesh: Mesh, model: ModelConfig, row_tokens: int) -> None:
+    """Raises ConfigError where the mesh cannot cut the model's heads or a row's tokens evenly (widths: parameter_shardings)."""
+    for what, size, axis in (
+        (f"{model.num_kv_heads} KV heads", model.num_kv_heads, "kv_heads"),
+        (f"{model.vocab_size} tokens of the vocabulary", model.vocab_size, "vocab"),
+        (f"a width of {model.width}", model.width, "embed"),
+        (f"learner.row_tokens={row_tokens}", row_tokens, "tokens"),
+    ):
+        if size % shards(mesh, axis):
+            raise ConfigError(
+                f"{what} cannot be cut into {shards(mesh, axis)} equal parts (axis {axis!r}): "
+                f"choose another mesh than {dict(mesh.shape)}"
+            )
 
 
 def named_sharding(mesh: Mesh, axes: Sequence[str]) -> NamedSharding:
@@ -92,6 +139,11 @@ def place(params: PyTree, shardings: PyTree) -> PyTree:
         return jax.device_put(leaf, sharding)
 
     return jax.tree.map(of_leaf, params, shardings)
+
+
+def place_parameter(mesh: Mesh, path: Sequence[str | int], value: np.ndarray) -> jax.Array:
+    """A parameter read on the host, cut over the mesh without being whole on any device."""
+    return jax.device_put(value, named_sharding(mesh, logical_axes(path)))
 
 
 def like_parameters(mesh: Mesh, tree: PyTree, params: PyTree) -> PyTree:

@@ -30,6 +30,8 @@ LAYERS = {
             "optimizer",
             "packing",
             "checkpoint",
+            "learner_forward",
+            "compiled_costs",
             "metrics",
             "progress",
             "report",

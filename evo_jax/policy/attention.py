@@ -60,6 +60,22 @@ def packed_attend(group_ids: Int[Array, "B L"], completion_ids: Int[Array, "B L"
     return attend
 
 
+def attend_from(
+    first: int | Int[Array, ""],
+    q: Float[Array, "B L H K"],
+    k: Float[Array, "B S KV K"],
+    v: Float[Array, "B S KV K"],
+    query_ids: tuple[Array, Array],
+    key_ids: tuple[Array, Array],
+) -> Float[Array, "B L H K"]:
+    """The attention of `packed_attend` for a part of each row: the queries from position `first` on, against all keys.
+
+    Ids are (group ids, completion ids), of the queries [B L] and of the keys [B S]. Scores of later keys are computed and
+    masked, since where the part lies is known on the device alone.
+    """
+    return _stripe((q, *query_ids), (k, v, *key_ids), first, QUERY_BLOCK)
+
+
 def packed_visibility(
     query_ids: tuple[Array, Array], key_ids: tuple[Array, Array], query_index: Int[Array, "L"]
 ) -> Bool[Array, "B L S"]:
@@ -90,7 +106,7 @@ def _striped_attention(
     return jnp.concatenate(outs, axis=1)
 
 
-def _stripe(queries: tuple[Array, ...], keys: tuple[Array, ...], start: int, query_block: int) -> Array:
+def _stripe(queries: tuple[Array, ...], keys: tuple[Array, ...], start: int | Int[Array, ""], query_block: int) -> Array:
     """Attention of the queries of one stripe, `query_block` at a time, against the keys up to the stripe's end."""
     k, v, *key_ids = keys
     length = queries[0].shape[1]

@@ -6,7 +6,7 @@ placement (`logical_axes` names the axes, `evo_jax.sharding` maps them), weight 
 """
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,31 @@ def logical_axes(path: Sequence[str | int]) -> tuple[str, ...]:
     if names not in _LOGICAL_AXES:
         raise KeyError(f"no logical axes are known for the parameter {'.'.join(map(str, path))}")
     return _LOGICAL_AXES[names]
+
+
+class Layout(Protocol):
+    """How a forward pass lies on devices: handed in, like attention, because the decoder knows of no mesh."""
+
+    def lookup(self, table: Float[Array, "V D"], tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
+        """The rows of `table` for `tokens`."""
+        ...
+
+    def place(self, x: Array, axes: tuple[str, ...]) -> Array:
+        """`x`, an activation whose dimensions are the logical `axes`, where it shall lie."""
+        ...
+
+
+class OneDevice:
+    """The `Layout` that cuts nothing."""
+
+    def lookup(self, table: Float[Array, "V D"], tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
+        """Plain indexing."""
+        return jnp.take(table, tokens, axis=0)
+
+    def place(self, x: Array, axes: tuple[str, ...]) -> Array:
+        """`x` as it is."""
+        del axes
+        return x
 
 
 def flat_parameters(params: nnx.State) -> list[tuple[tuple[str | int, ...], nnx.Variable]]:
@@ -156,23 +181,30 @@ class Decoder(nnx.Module):
         self.head = None if config.tied_embeddings else table(config.width**-0.5)
 
     def __call__(
-        self, tokens: Int[Array, "B L"], positions: Int[Array, "B L"], attend: Attend, *, remat: str = "none"
+        self,
+        tokens: Int[Array, "B L"],
+        positions: Int[Array, "B L"],
+        attend: Attend,
+        *,
+        remat: str = "none",
+        layout: Layout | None = None,
     ) -> Float[Array, "B L D"]:
         """Hidden states after the final norm, in the compute dtype.
 
         `attend` mixes tokens (see `attention.Attend`) and is called once a layer, in order. `remat`: 'none' keeps all
         activations for the backward pass, 'dots' the outputs of the weight products, 'full' each layer's input;
-        with remat `attend` must be pure.
+        with remat `attend` must be pure. `layout` places activations on several devices (default: one).
         """
         if remat not in REMATS:
             raise ValueError(f"remat {remat!r} is not one of {', '.join(REMATS)}")
         config = self.config
         turn = rotation(positions, config.head_size, config.rope_theta, config.rope_scaling)
-        x = jnp.take(self.embedding[...], tokens, axis=0).astype(self.compute_dtype)
+        layout = OneDevice() if layout is None else layout
+        x = layout.lookup(self.embedding[...], tokens).astype(self.compute_dtype)
         for index, layer in enumerate(self.layers):
 
             def apply(x: Array, index: int = index, layer: Layer = layer) -> Array:
-                return layer(index, x, turn, attend)
+                return layout.place(layer(index, x, turn, attend), ("rows", "tokens", "width"))
 
             x = (apply if remat == "none" else jax.checkpoint(apply, policy=_REMAT_POLICIES[remat]))(x)
         return self.final_norm(x)

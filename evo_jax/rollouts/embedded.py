@@ -2,14 +2,13 @@
 
 Requests of one shape (prompt bucket, completion bucket, cut or whole vocabulary) share a pool; pools run one after the
 other. The shape a request gets depends on the request alone, and nothing in a pool depends on lane, seat or neighbours, so
-a completion is the same bits alone and in company. Left out: several devices, speculative decoding, requests arriving
-while `generate` runs.
+a completion is the same bits alone and in company. On a mesh every device decodes its own lanes (`engine_mesh.py`). Left out:
+speculative decoding, requests arriving while `generate` runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,15 +16,18 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.policy.tokenizer import Tokenizer
-from evo_jax.rollouts.forward import Weights, prepare_weights
+from evo_jax.rollouts.engine_mesh import EngineMesh
+from evo_jax.rollouts.forward import Weights
 from evo_jax.rollouts.kv_cache import PoolShape
 from evo_jax.rollouts.pool import GenerateReport, Pool
-from evo_jax.rollouts.programs import Programs, compile_programs
+from evo_jax.rollouts.programs import Programs, compile_programs, weight_program
 from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest, RolloutStats, require_fits
+from evo_jax.sharding import make_mesh
 
 COMPLETION_BUCKET_TOKENS = 16
 # Columns that a prefill works on at once: enough to use the processor well, few enough to waste little on a lone prompt.
@@ -51,14 +53,23 @@ class EmbeddedEngine:
     """A `RolloutEngine` in this process. Holds its own copy of the weights, in `dtype`."""
 
     def __init__(
-        self, config: ModelConfig, tokenizer: Tokenizer, settings: EngineSettings, *, dtype: DTypeLike = jnp.float32
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        settings: EngineSettings,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        mesh: Mesh | None = None,
     ) -> None:
+        """`mesh` is the learner's (default: one device). Raises RolloutError where it cannot cut the model."""
         self._config = config
         self._tokenizer = tokenizer
         self._settings = settings
         self._eos_token_ids = tuple(tokenizer.eos_token_ids) or config.eos_token_ids
         self._dtype = jnp.dtype(dtype)
-        self._prepare = jax.jit(functools.partial(prepare_weights, config=config, dtype=self._dtype))
+        self._devices = EngineMesh(make_mesh() if mesh is None else mesh)
+        self._devices.require_fits(config)
+        self._prepare = weight_program(config, self._dtype, self._devices)
         self._weights: Weights | None = None
         self._version = -1
         self._programs: dict[PoolShape, Programs] = {}
@@ -112,18 +123,20 @@ class EmbeddedEngine:
         lanes = max(n for n in range(1, min(settings.lanes, settings.slots) + 1) if settings.slots % n == 0)
         seats = 2 if bucket <= LONGEST_SHARED_TILE_PROMPT and settings.slots > 1 else 1
         tiles = settings.slots // lanes
-        while tiles > 1 and tiles * (seats * bucket + lanes * capacity) > CACHE_TOKENS_PER_SLOT * settings.slots:
-            tiles -= tiles // 2
-        rows = max(1, min(PREFILL_TOKENS // bucket, tiles * seats))
+        least = self._devices.lane_shards
+        tiles = _multiple(tiles, least)
+        while tiles > least and tiles * (seats * bucket + lanes * capacity) > CACHE_TOKENS_PER_SLOT * settings.slots:
+            tiles = _multiple(tiles - tiles // 2, least)
+        rows = _multiple(max(1, min(PREFILL_TOKENS // bucket, tiles * seats)), least)
         return PoolShape(tiles, lanes, seats, bucket, capacity, rows, settings.dispatch_steps, truncated)
 
     def _run_pool(self, shape: PoolShape, requests: Sequence[RolloutRequest], report: GenerateReport) -> list[list[Completion]]:
         assert self._weights is not None
         if shape not in self._programs:
-            self._programs[shape] = compile_programs(shape, self._config, self._dtype, self._eos_token_ids)
+            self._programs[shape] = compile_programs(shape, self._config, self._dtype, self._eos_token_ids, self._devices)
             report.compiles += 1
             report.compile_s += self._programs[shape].compile_s
-        pool = Pool(shape, self._config, self._programs[shape], self._weights, self._tokenizer, self._eos_token_ids)
+        pool = Pool(shape, self._programs[shape], self._weights, self._tokenizer, self._eos_token_ids)
         drafts = pool.run(requests, report, lambda: self._closed)
         return [[draft.complete(self._tokenizer, self._version) for draft in group] for group in drafts]
 
@@ -135,3 +148,7 @@ def _bucket(tokens: int, step: int) -> int:
         double *= 2
     three_quarters = double // 4 * 3
     return three_quarters if double > 2 * step and three_quarters >= tokens else double
+
+
+def _multiple(count: int, of: int) -> int:
+    return -(-count // of) * of

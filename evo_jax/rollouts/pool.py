@@ -13,12 +13,11 @@ from collections.abc import Callable, Container, Sequence
 import jax
 import numpy as np
 
-from evo_jax.policy.model_config import ModelConfig
 from evo_jax.policy.stops import StopMatcher, cut_at_stop
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.rollouts.forward import Weights
 from evo_jax.rollouts.kv_cache import PoolShape
-from evo_jax.rollouts.programs import Programs, Staged, empty_state, idle_controls
+from evo_jax.rollouts.programs import Programs, Staged, idle_controls
 from evo_jax.rollouts.protocol import Completion, FinishReason, Progress, RolloutRequest, RolloutStats
 from evo_jax.rollouts.scheduler import Placement, Scheduler
 
@@ -92,7 +91,6 @@ class Pool:
     def __init__(
         self,
         shape: PoolShape,
-        config: ModelConfig,
         programs: Programs,
         weights: Weights,
         tokenizer: Tokenizer,
@@ -100,7 +98,7 @@ class Pool:
     ) -> None:
         self._shape, self._programs, self._weights = shape, programs, weights
         self._tokenizer, self._eos = tokenizer, frozenset(eos_token_ids)
-        self._state = empty_state(shape, config, weights.embedding.dtype)
+        self._state = programs.empty()
         self._staged: dict[int, tuple[Staged, int]] = {}  # request -> prefilled prompts and its row among them
         self._lanes: list[Draft | None] = [None] * shape.slots
         self._controls = idle_controls(shape.slots)

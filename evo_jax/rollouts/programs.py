@@ -19,21 +19,11 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from evo_jax.policy.attention import causal_attend
 from evo_jax.policy.decoder import abstract_decoder
 from evo_jax.policy.model_config import ModelConfig
+from evo_jax.rollouts.engine_mesh import CACHE_AXES, COLUMNS, STAGED_AXES, EngineMesh
 from evo_jax.rollouts.forward import Weights, column_hidden, column_logits, prepare_weights
-from evo_jax.rollouts.kv_cache import (
-    LayerCache,
-    PoolShape,
-    PromptKV,
-    SlotView,
-    attend_decode,
-    empty_caches,
-    own_bias,
-    prompt_bias,
-    seat_prompt,
-)
+from evo_jax.rollouts.kv_cache import LayerCache, PoolShape, PromptKV, SlotView, empty_caches, own_bias, prompt_bias
 from evo_jax.rollouts.sampling import SamplingControls, completion_keys, sample_tokens, token_uniforms
 
 logger = logging.getLogger(__name__)
@@ -82,8 +72,9 @@ class Decoded(NamedTuple):
 
 
 class Programs(NamedTuple):
-    """A pool's executables."""
+    """A pool's executables; `empty` makes the state in which nobody sits."""
 
+    empty: Callable[[], PoolState]
     prefill: Callable[[Weights, Any, Any], Staged]
     seat: Callable[[PoolState, Staged, Any, Any, Any], PoolState]
     decode: Callable[[Weights, PoolState, SlotControls, Any], tuple[PoolState, Decoded]]
@@ -99,28 +90,84 @@ def empty_state(shape: PoolShape, config: ModelConfig, dtype: DTypeLike) -> Pool
     )
 
 
+class Lowered(NamedTuple):
+    """The programs of a pool, traced for their devices and not yet compiled."""
+
+    prefill: jax.stages.Lowered
+    seat: jax.stages.Lowered
+    decode: jax.stages.Lowered
+
+
 @functools.cache
-def compile_programs(shape: PoolShape, config: ModelConfig, dtype: DTypeLike, eos_token_ids: tuple[int, ...]) -> Programs:
+def compile_programs(
+    shape: PoolShape, config: ModelConfig, dtype: DTypeLike, eos_token_ids: tuple[int, ...], devices: EngineMesh
+) -> Programs:
     """Compile the three programs of `shape` for weights in `dtype`; once a process, whoever asks."""
     began = time.perf_counter()
-    params = nnx.state(abstract_decoder(config))
-    weights = jax.eval_shape(functools.partial(prepare_weights, config=config, dtype=dtype), params)
-    state = jax.eval_shape(functools.partial(empty_state, shape, config, dtype))
-    lengths = jax.ShapeDtypeStruct((shape.prefill_rows,), jnp.int32)
-    prompts = jax.ShapeDtypeStruct((shape.prefill_rows, shape.prompt_tokens), jnp.int32)
-    prefill = functools.partial(_prefill, config)
-    staged = jax.eval_shape(prefill, weights, prompts, lengths)
-    index = jax.ShapeDtypeStruct((), jnp.int32)
-    decode = functools.partial(_decode, shape, config, eos_token_ids)
-    controls = jax.eval_shape(lambda: idle_controls(shape.slots))
-    programs = Programs(
-        prefill=jax.jit(prefill).lower(weights, prompts, lengths).compile(),
-        seat=jax.jit(_seat, donate_argnums=0).lower(state, staged, index, index, index).compile(),
-        decode=jax.jit(decode, donate_argnums=1).lower(weights, state, controls, index).compile(),
-        compile_s=time.perf_counter() - began,
-    )
+    lowered = lower_programs(shape, config, dtype, eos_token_ids, devices)
+    empty: Callable[[], PoolState] = functools.partial(empty_state, shape, config, dtype)
+    if devices.mesh.size > 1:
+        places = jax.tree.map(lambda x: x.sharding, _placed_state(shape, config, dtype, devices))
+        empty = jax.jit(empty, out_shardings=places)
+    prefill, seat, decode = (program.compile() for program in lowered)
+    programs = Programs(empty, prefill, seat, decode, compile_s=time.perf_counter() - began)
     logger.info("compiled rollout pool %s in %.1f s", shape, programs.compile_s)
     return programs
+
+
+def lower_programs(
+    shape: PoolShape, config: ModelConfig, dtype: DTypeLike, eos_token_ids: tuple[int, ...], devices: EngineMesh
+) -> Lowered:
+    """The programs of `shape`, lowered from shapes alone: the devices need not be there."""
+    weights = devices.weights(prepared_shapes(config, dtype, devices))
+    state = _placed_state(shape, config, dtype, devices)
+    lengths = jax.ShapeDtypeStruct((shape.prefill_rows,), jnp.int32)
+    prompts = jax.ShapeDtypeStruct((shape.prefill_rows, shape.prompt_tokens), jnp.int32)
+    prefill = functools.partial(_prefill, config, devices)
+    staged = jax.eval_shape(prefill, weights, prompts, lengths)
+    staged = Staged([devices.placed(layer, STAGED_AXES) for layer in staged.layers], devices.placed(staged.hidden, ()))
+    index = devices.placed(jax.ShapeDtypeStruct((), jnp.int32), ())
+    decode = functools.partial(_decode, shape, config, eos_token_ids, devices)
+    controls = devices.placed_all(jax.eval_shape(lambda: idle_controls(shape.slots)))
+
+    def places(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x.sharding, tree)
+
+    by_rows = devices.placed(prompts, ("lanes", "whole")), devices.placed(lengths, ())
+    decoded = devices.placed_all(jax.eval_shape(decode, weights, state, controls, index)[1])
+    return Lowered(
+        prefill=jax.jit(prefill, out_shardings=places(staged)).lower(weights, *by_rows),
+        seat=jax.jit(functools.partial(_seat, devices), donate_argnums=0, out_shardings=places(state)).lower(
+            state, staged, index, index, index
+        ),
+        decode=jax.jit(decode, donate_argnums=1, out_shardings=(places(state), places(decoded))).lower(
+            weights, state, controls, index
+        ),
+    )
+
+
+def weight_program(config: ModelConfig, dtype: DTypeLike, devices: EngineMesh) -> Callable[[nnx.State], Weights]:
+    """The jitted `prepare_weights`, whose results lie where the other programs expect them."""
+    prepare = functools.partial(prepare_weights, config=config, dtype=dtype, parts=devices.parts)
+    if devices.mesh.size == 1:
+        return jax.jit(prepare)
+    places = jax.tree.map(lambda x: x.sharding, devices.weights(prepared_shapes(config, dtype, devices)))
+    return jax.jit(prepare, out_shardings=places)
+
+
+def prepared_shapes(config: ModelConfig, dtype: DTypeLike, devices: EngineMesh) -> Weights:
+    """Shapes of the engine's weights, without a place."""
+    params = nnx.state(abstract_decoder(config))
+    return jax.eval_shape(functools.partial(prepare_weights, config=config, dtype=dtype, parts=devices.parts), params)
+
+
+def _placed_state(shape: PoolShape, config: ModelConfig, dtype: DTypeLike, devices: EngineMesh) -> PoolState:
+    state = jax.eval_shape(functools.partial(empty_state, shape, config, dtype))
+    return PoolState(
+        caches=[devices.placed(cache, CACHE_AXES) for cache in state.caches],
+        hidden=devices.placed(state.hidden, COLUMNS),
+        seat_hidden=devices.placed(state.seat_hidden, ()),
+    )
 
 
 def idle_controls(slots: int) -> SlotControls:
@@ -136,7 +183,9 @@ def idle_controls(slots: int) -> SlotControls:
     return SlotControls(flags(), flags(), counts(), counts(), counts(), counts(), counts(), counts(), sampling)
 
 
-def _prefill(config: ModelConfig, weights: Weights, tokens: Int[Array, "F P"], lengths: Int[Array, " F"]) -> Staged:
+def _prefill(
+    config: ModelConfig, devices: EngineMesh, weights: Weights, tokens: Int[Array, "F P"], lengths: Int[Array, " F"]
+) -> Staged:
     """Keys and values of whole prompts (padded at the end, where causality hides the padding), and their last hidden state."""
     rows, width = tokens.shape
     layers: list[PromptKV] = []
@@ -148,16 +197,16 @@ def _prefill(config: ModelConfig, weights: Weights, tokens: Int[Array, "F P"], l
 
         k, v = by_row(k), by_row(v)
         layers.append(PromptKV(k.swapaxes(1, 2), v.swapaxes(1, 2)))
-        return causal_attend(layer, by_row(q), k, v).reshape(rows * width, -1)
+        return devices.attend_prompts(by_row(q), k, v).reshape(rows * width, -1)
 
     positions = jnp.tile(jnp.arange(width), rows)
     hidden = column_hidden(weights, config, tokens.reshape(-1), positions, attend)
     return Staged(layers, hidden[:, jnp.arange(rows) * width + lengths - 1])
 
 
-def _seat(state: PoolState, staged: Staged, row: Array, tile: Array, seat: Array) -> PoolState:
+def _seat(devices: EngineMesh, state: PoolState, staged: Staged, row: Array, tile: Array, seat: Array) -> PoolState:
     """The pool with a staged prompt at a seat."""
-    caches = [seat_prompt(cache, new, row, tile, seat) for cache, new in zip(state.caches, staged.layers, strict=True)]
+    caches = devices.seat(state.caches, staged.layers, row, tile, seat)
     seats = state.caches[0].prompt_k.shape[2]
     column = jax.lax.dynamic_slice_in_dim(staged.hidden, row, 1, axis=1)
     hidden = jax.lax.dynamic_update_slice(state.seat_hidden, column, (0, tile * seats + seat))
@@ -168,6 +217,7 @@ def _decode(
     shape: PoolShape,
     config: ModelConfig,
     eos_token_ids: tuple[int, ...],
+    devices: EngineMesh,
     weights: Weights,
     state: PoolState,
     controls: SlotControls,
@@ -203,7 +253,7 @@ def _decode(
         new_caches: list[LayerCache] = []
 
         def attend(layer: int, q: Array, k: Array, v: Array) -> Array:
-            cache, out = attend_decode(caches[layer], view, q, k, v)
+            cache, out = devices.attend_decode(caches[layer], view, q, k, v)
             new_caches.append(cache)
             return out
 

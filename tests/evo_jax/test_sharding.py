@@ -1,18 +1,12 @@
 """Tests of evo_jax/sharding.py."""
 
-import os
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
-
 import jax
 import optax
 import pytest
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from evo_jax.config import ConfigError
+from evo_jax.config import ConfigError, MeshConfig
 from evo_jax.policy.decoder import abstract_decoder
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.sharding import (
@@ -20,13 +14,14 @@ from evo_jax.sharding import (
     RULES,
     like_parameters,
     make_mesh,
+    mesh_of,
     named_sharding,
     parameter_shardings,
     path_names,
+    require_fits,
     shards,
 )
 
-ROOT = Path(__file__).parents[2]
 MODELS = [
     ModelConfig("llama", 32, 1, 16, 24, 4, 2, 4, tied_embeddings=True),
     ModelConfig("qwen2", 32, 1, 16, 24, 4, 2, 4, attention_bias=True),
@@ -80,57 +75,30 @@ def test_one_device_cuts_nothing():
     assert all(shards(mesh, axis) == 1 for axis in RULES)
 
 
-@pytest.mark.slow
-def test_an_update_on_eight_devices_equals_the_one_on_one():
-    """The same program on a 2 x 2 x 2 mesh of virtual CPU devices, in a process of its own."""
-    script = """
-        import sys
-        sys.path.insert(0, "tests/evo_jax")
-        import jax
-        import numpy as np
-        from conftest import build_scored
-        from flax import nnx
-        from evo_jax.advantages import compute_advantages
-        from evo_jax.config import Config, ConfigError, LearnerConfig, OptimizerConfig
-        from evo_jax.learner import Learner
-        from evo_jax.packing import pack
-        from evo_jax.policy.decoder import random_decoder
-        from evo_jax.policy.model_config import ModelConfig
-        from evo_jax.sharding import make_mesh, parameter_shardings
+def eight() -> list[jax.Device]:
+    """Eight places for a mesh that nothing runs on."""
+    return [jax.devices()[0]] * 8
 
-        config = Config(
-            learner=LearnerConfig(row_tokens=32, rows_per_micro_batch=1),
-            optimizer=OptimizerConfig(learning_rate=1e5, adam_eps=1e6, max_grad_norm=1e9),
-        )
-        model = ModelConfig("qwen3", 32, 1, 16, 24, 4, 2, 4, qk_norm=True)
-        decoder = random_decoder(model, jax.random.key(0))
-        batches = [compute_advantages(build_scored([[1, 0, 0], [0, 1, 1]], prompt_lengths=[9, 12]), config.objective)]
-        packed = pack(batches, config.learner, config.objective)
-        results = []
-        for shape in ((1, 1, 1, 1), (2, 2, 2, 1)):
-            learner = Learner(config, decoder, make_mesh(shape))
-            state, metrics = learner.update(learner.init(nnx.state(decoder)), packed)
-            results.append((jax.tree.map(np.asarray, state.params), metrics["loss"][0]))
-        weight = state.params["layers"][0]["query"]["weight"]
-        assert len(weight.addressable_shards) == 8 and weight.addressable_shards[0].data.shape == (8, 8)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), results[0][0], results[1][0])
-        np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-4)
-        try:
-            parameter_shardings(make_mesh((1, 1, 8, 1)), nnx.state(random_decoder(
-                ModelConfig("llama", 33, 1, 16, 24, 4, 2, 4), jax.random.key(0))))
-        except ConfigError as error:
-            assert "embedding: axis 'vocab' of size 33" in str(error), error
-        else:
-            raise AssertionError("33 rows were cut into 8 parts")
-        print("equal")
-    """
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=ROOT,
-        env=environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.strip() == "equal", done.stderr[-2000:]
+
+def test_the_mesh_of_a_config_takes_the_devices_that_are_left():
+    assert mesh_of(MeshConfig(), eight()).size == 1
+    assert dict(mesh_of(MeshConfig(fsdp=-1, tensor=2), eight()).shape) == {"data": 1, "fsdp": 4, "tensor": 2, "context": 1}
+    with pytest.raises(ConfigError, match="8 devices cannot be shared out over axes of 3"):
+        mesh_of(MeshConfig(data=3, fsdp=-1), eight())
+    with pytest.raises(ConfigError, match="needs 16 devices, JAX sees 8"):
+        mesh_of(MeshConfig(data=16), eight())
+    with pytest.raises(ConfigError, match="more than once"):
+        MeshConfig(data=-1, fsdp=-1).validate()
+    with pytest.raises(ConfigError, match=r"mesh\.tensor=0 is too small"):
+        MeshConfig(tensor=0).validate()
+
+
+def test_a_mesh_that_cannot_cut_the_model_is_refused_by_name():
+    model = ModelConfig("llama", 33, 1, 16, 24, 4, 2, 4)
+    with pytest.raises(ConfigError, match="embedding: axis 'vocab' of size 33"):
+        parameter_shardings(make_mesh((1, 1, 8, 1), eight()), nnx.state(abstract_decoder(model)))
+    with pytest.raises(ConfigError, match="2 KV heads cannot be cut into 4"):
+        require_fits(make_mesh((1, 2, 4, 1), eight()), model, 64)
+    with pytest.raises(ConfigError, match="row_tokens=65 cannot be cut into 2"):
+        require_fits(make_mesh((1, 1, 1, 2), eight()), model, 65)
+    require_fits(make_mesh((1, 2, 1, 2), eight()), model, 64)

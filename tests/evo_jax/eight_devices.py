@@ -1,0 +1,126 @@
+"""Run as a program with eight simulated devices: the same update, engine and checkpoint on several meshes, as JSON.
+
+For each mesh: how far loss, gradients and parameters are from one device's, which parameters are cut, and the collectives of
+one micro-step as compiled.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+
+from evo_jax.advantages import compute_advantages
+from evo_jax.checkpoint import Checkpoint, CheckpointStore
+from evo_jax.compiled_costs import read_costs
+from evo_jax.config import Config, LearnerConfig, OptimizerConfig, PolicyConfig
+from evo_jax.learner import Learner
+from evo_jax.packing import pack
+from evo_jax.policy.decoder import random_decoder
+from evo_jax.policy.model_config import ModelConfig
+from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
+from evo_jax.rollouts.protocol import RolloutRequest, SamplingParams
+from evo_jax.rollouts.weight_sync import sync_weights
+from evo_jax.sharding import make_mesh, path_names
+from tests.evo_jax.conftest import build_scored
+from tests.evo_jax.rollouts.tiny_policy import byte_tokenizer
+
+MESHES = ((1, 1, 1, 1), (8, 1, 1, 1), (1, 8, 1, 1), (1, 4, 2, 1), (2, 2, 2, 1), (1, 2, 2, 2))
+MODEL = ModelConfig("qwen3", 304, 2, 16, 24, 8, 4, 4, qk_norm=True, tied_embeddings=True, max_positions=256)
+# Adam's first step is -lr * g / (|g| + eps): with a huge eps it is a plain step of SGD at rate lr / eps.
+RATE = 10.0
+PLAIN_DESCENT = OptimizerConfig(learning_rate=RATE * 1e6, adam_eps=1e6, max_grad_norm=1e9)
+CONFIG = Config(
+    learner=LearnerConfig(row_tokens=64, rows_per_micro_batch=2),
+    policy=PolicyConfig(compute_dtype="float32", logits_chunk_tokens=16, remat="full"),
+    optimizer=PLAIN_DESCENT,
+)
+
+
+def batches():
+    scored = build_scored([[1, 0, 0], [0, 1, 1]] * 4, prompt_lengths=[9, 12] * 4, lengths=[[5, 7, 9], [12, 3, 4]] * 4)
+    return pack([compute_advantages(scored, CONFIG.objective)], CONFIG.learner, CONFIG.objective)
+
+
+def flat(tree) -> dict[str, np.ndarray]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {".".join(map(str, path_names(path))): np.asarray(leaf) for path, leaf in leaves}
+
+
+def furthest(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    assert found.keys() == expected.keys()
+    return max(float(np.abs(found[name] - expected[name]).max()) for name in found)
+
+
+def completions(decoder, mesh, params) -> tuple[list[list[int]], np.ndarray]:
+    settings = EngineSettings(slots=16, lanes=4, dispatch_steps=4, length_bucket_tokens=16, max_prompt_tokens=48)
+    engine = EmbeddedEngine(decoder.config, byte_tokenizer(), settings, mesh=mesh)
+    sync_weights(engine, params, 1)
+    sampling = SamplingParams(max_completion_tokens=6, temperature=1.0)
+    found = engine.generate([RolloutRequest(f"{i}", tuple(range(44, 50 + 4 * i)), 3, i, sampling) for i in range(3)])
+    logprobs = [completion.logprobs for group in found for completion in group]
+    return [completion.tokens.tolist() for group in found for completion in group], np.concatenate(logprobs)
+
+
+def cut_into(compiled_shardings, shapes) -> dict[str, int]:
+    """Into how many different pieces the compiled program takes each parameter."""
+    shardings = jax.tree_util.tree_flatten_with_path(compiled_shardings)[0]
+    pieces = {}
+    for (path, sharding), shape in zip(shardings, jax.tree.leaves(shapes), strict=True):
+        name = ".".join(map(str, path_names(path)))
+        pieces[name] = shape.size // int(np.prod(sharding.shard_shape(shape.shape)))
+    return pieces
+
+
+def on_mesh(shape, decoder, packed, directory: Path, first: dict) -> dict:
+    mesh, params = make_mesh(shape), nnx.state(decoder)
+    learner = Learner(CONFIG, decoder, mesh)
+    step = learner.lower(params, CONFIG.learner.row_tokens)["micro-step"].compile()
+    costs = read_costs(step.as_text())
+    state, metrics = learner.update(learner.init(params), packed)
+    found = {"params": flat(state.params), "loss": metrics["loss"][0]}
+    # The engine's own difference: from the same parameters, or the update's rounding would be in it.
+    placed = jax.device_put(params, learner.state_shardings.params)
+    found["tokens"], found["logprobs"] = completions(decoder, mesh, placed)
+    if not first:
+        first |= found
+        store = CheckpointStore(directory / "one", keep=2)
+        store.save(Checkpoint(1, state, {}))
+        store.close()
+    store = CheckpointStore(directory / "one", keep=2, read_only=True)
+    restored = store.restore(learner.abstract_state(params), print).state
+    store.close()
+    state_furthest = furthest(flat(restored.params), first["params"])
+    back = CheckpointStore(directory / "x".join(map(str, shape)), keep=2)
+    back.save(Checkpoint(1, state, {}))
+    alone = back.restore(Learner(CONFIG, decoder).abstract_state(params), print).state
+    back.close()
+    furthest_parameter = furthest(found["params"], first["params"])
+    return {
+        "mesh": shape,
+        "loss_difference": abs(found["loss"] - first["loss"]),
+        "parameter_difference": furthest_parameter,
+        "gradient_difference": furthest_parameter / RATE,
+        "largest_change": furthest(found["params"], flat(params)),
+        "parameters_cut_into": cut_into(step.input_shardings[0][1], params),
+        "gradients_cut_into": cut_into(step.output_shardings[0], params),
+        "collectives": {kind: [runs, sent] for kind, (runs, sent) in costs.by_kind().items()},
+        "product_flops": costs.product_flops,
+        "same_tokens": found["tokens"] == first["tokens"],
+        "logprob_difference": float(np.abs(found["logprobs"] - first["logprobs"]).max()),
+        "restored_difference": state_furthest,
+        "restored_alone_difference": furthest(flat(alone.params), found["params"]),
+        "restored_pieces": cut_into(jax.tree.map(lambda x: x.sharding, restored.params), params),
+    }
+
+
+def main(directory: Path) -> None:
+    decoder, packed, first = random_decoder(MODEL, jax.random.key(0)), batches(), {}
+    for shape in MESHES:
+        print(json.dumps(on_mesh(shape, decoder, packed, directory, first)), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
