@@ -26,7 +26,7 @@ from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import ScoringPool
 from env_synth.snapshots import Snapshot
 from evo_jax.checkpoint import CheckpointStore
-from evo_jax.config import Config
+from evo_jax.config import Config, PolicyConfig
 from evo_jax.data import Loader, PromptFormat
 from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.given_environments import GivenEnvironment, given_environments
@@ -175,12 +175,7 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
     """The ring at step 0, or at the newest readable checkpoint; everything is closed at the end, whatever happened."""
     with ExitStack() as stack:
         mesh = mesh_of(config.mesh)
-        policy = load_policy(
-            config.policy.path,
-            param_dtype=config.policy.param_dtype,
-            compute_dtype=config.policy.compute_dtype,
-            place=partial(place_parameter, mesh) if mesh.size > 1 else None,
-        )
+        policy = _load_policy(config.policy, mesh)
         if config.lora.rank:
             bind_base(directory, config.policy.path, weights_sha256(config.policy.path))
         learner = Learner(config, policy.decoder, mesh)
@@ -252,6 +247,12 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
             names=pool.names(),
             sources=pool.sources(),
         )
+
+
+def _load_policy(chosen: PolicyConfig, mesh: Mesh) -> Policy:
+    """The policy with its parameters cut over the mesh as they are read."""
+    place = partial(place_parameter, mesh) if mesh.size > 1 else None
+    return load_policy(chosen.path, param_dtype=chosen.param_dtype, compute_dtype=chosen.compute_dtype, place=place)
 
 
 def _question_scoring(config: EnvSynthConfig) -> ScoringPool:
