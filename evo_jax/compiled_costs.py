@@ -1,7 +1,7 @@
 """What a compiled program costs, read from XLA's optimised HLO: products, collectives, kernels, each as often as it runs.
 
 XLA's own cost analysis counts the body of a loop once, and a training step is mostly loops (layers, chunks of logits), so
-the program's text is walked with the trip counts that XLA noted. Loops whose trip count only the data decides run once here
+the program's text is walked with the trip counts that XLA noted, or that the loop's condition compares with. Loops whose trip count only the data decides run once here
 and are counted in `open_loops`: one step of decoding. Left out: time. Bytes are what a device sends over links in a ring,
 per run of the program.
 """
@@ -89,6 +89,7 @@ class _Instruction:
     result: str
     opcode: str
     operands: list[str]
+    arguments: str
     rest: str
 
 
@@ -115,13 +116,26 @@ class _Walk:
                 self.kernels[_kernel_name(one)] += runs
             inside, looping = runs, in_loop
             if one.opcode == "while":
-                trips = _TRIPS.search(one.rest)
+                trips = self._trips(one.rest)
                 self.open_loops += trips is None
-                inside, looping = runs * (int(trips.group(1)) if trips else 1), True
+                inside, looping = runs * (1 if trips is None else trips), True
             if one.opcode in ("reduce", "scatter", "sort", "reduce-window", "select-and-scatter", "map", "all-reduce"):
                 continue
             for called in _called(one.rest):
                 self.visit(called, inside, looping)
+
+    def _trips(self, rest: str) -> int | None:
+        """How often a loop runs: as noted, or the constant its counter, from 0 in steps of 1, stays below."""
+        noted = _TRIPS.search(rest)
+        if noted:
+            return int(noted.group(1))
+        condition = re.search(rf"condition=%?({_NAME})", rest)
+        instructions = self.computations.get(condition.group(1), []) if condition else []
+        if not instructions or instructions[-1].opcode != "compare" or "direction=LT" not in instructions[-1].rest:
+            return None
+        limits = {one.name: one.arguments for one in instructions if one.opcode == "constant"}
+        limit = limits.get(instructions[-1].operands[-1], "")
+        return int(limit) if limit.isdigit() else None
 
     def _collective(self, one: _Instruction, kind: str, results: dict[str, str], runs: int, in_loop: bool) -> None:
         size = sum(_size_bytes(results.get(operand, "")) for operand in one.operands)
@@ -155,8 +169,9 @@ def _parsed(name: str, text: str) -> _Instruction:
     result, call = text[:end], text[end:].lstrip()
     opening = call.find("(")
     closing = _closing(call, opening)
-    operands = re.findall(rf"%({_NAME})", call[opening : closing + 1])
-    return _Instruction(name, result, call[:opening], operands, call[closing + 1 :])
+    arguments = call[opening + 1 : closing]
+    operands = re.findall(rf"%({_NAME})", arguments)
+    return _Instruction(name, result, call[:opening], operands, arguments, call[closing + 1 :])
 
 
 def _closing(text: str, start: int) -> int:

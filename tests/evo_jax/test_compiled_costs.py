@@ -60,6 +60,14 @@ def test_loops_are_counted_as_often_as_they_run() -> None:
     assert costs.kernels == {"tpu_custom_call: splash_mha_fwd": 1}
 
 
+def test_where_no_trip_count_is_noted_the_condition_tells_it() -> None:
+    """As the TPU's compiler prints loops."""
+    compared = "%limit = s32[]{:T(128)} constant(5)\n  ROOT %lt = pred[] compare(%arg.1, %limit), direction=LT"
+    costs = read_costs(PROGRAM.replace("ROOT %lt = pred[] constant(true)", compared).replace("BACKEND", "metadata={}"))
+    assert costs.open_loops == 0
+    assert costs.product_flops == 5 * 2 * 2 * 64 * 64
+
+
 def test_a_loop_that_only_the_data_ends_is_said_to_be_open() -> None:
     costs = read_costs(PROGRAM.replace("BACKEND", "metadata={}"))
     assert costs.open_loops == 1
