@@ -1,9 +1,9 @@
 """What a compiled program costs, read from XLA's optimised HLO: products, collectives, kernels, each as often as it runs.
 
 XLA's own cost analysis counts the body of a loop once, and a training step is mostly loops (layers, chunks of logits), so
-the program's text is walked with the trip counts that XLA noted, or that the loop's condition compares with. Loops whose trip count only the data decides run once here
-and are counted in `open_loops`: one step of decoding. Left out: time. Bytes are what a device sends over links in a ring,
-per run of the program.
+the program's text is walked with the trip counts that XLA noted, or that the loop's condition compares with. Loops whose trip
+count only the data decides run once here and are counted in `open_loops`: one step of decoding. Left out: time. Bytes are what
+a device sends over links in a ring, per run of the program.
 """
 
 from __future__ import annotations
