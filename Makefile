@@ -51,7 +51,7 @@ test: setup model
 	$(PY) -m pytest -q $(PARALLEL)
 
 test-slow: setup model
-	$(PY) -m pytest -q -m slow $(SLOW)
+	$(PY) -m pytest -q $(PARALLEL) -m slow $(SLOW)
 
 # Ray is an extra, so it has an environment of its own: the one above must work without it.
 $(RAY_VENV)/.installed: requirements.txt requirements-ray.txt | $(VENV)/.installed
