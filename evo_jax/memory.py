@@ -1,6 +1,7 @@
 """The memory a run will need, from shapes alone: what `--dry_run` prints.
 
-Left out: XLA's own temporary buffers beyond the large ones named here, and sharding over several devices.
+Left out: XLA's own temporary buffers beyond the large ones named here, sharding over several devices, and what SGLang servers
+need: their memory is their own.
 """
 
 from __future__ import annotations
@@ -38,13 +39,19 @@ def _adapted(model: ModelConfig, lora: LoraConfig) -> list[tuple[int, int]]:
     return [sizes[name] for name in lora.target_names] if lora.rank else []
 
 
+def _embedded_engine_bytes(model: ModelConfig, config: Config, compute: int) -> dict[str, int]:
+    """Bytes that the embedded engine keeps: weights and KV cache in a compute dtype of `compute` bytes."""
+    kv_token = 2 * model.num_layers * model.num_kv_heads * model.head_size * compute
+    rollout = config.rollout
+    prompts = -(-rollout.slots // rollout.group_size)
+    cached_tokens = rollout.slots * rollout.max_completion_tokens + prompts * rollout.max_prompt_tokens
+    return {"rollout weights": parameter_count(model) * compute, "rollout KV cache": cached_tokens * kv_token}
+
+
 def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) -> dict[str, float]:
-    """MiB by use: parameters, gradients, optimizer, the engine's weights and KV cache, activations and logits of the update."""
+    """MiB by use: parameters, gradients, optimizer, what an embedded engine holds, and the update's activations and logits."""
     parameters = parameter_count(model)
     compute = _BYTES[compute_dtype]
-    kv_token = 2 * model.num_layers * model.num_kv_heads * model.head_size * compute
-    prompts = -(-config.rollout.slots // config.rollout.group_size)
-    cached_tokens = config.rollout.slots * config.rollout.max_completion_tokens + prompts * config.rollout.max_prompt_tokens
     row_tokens = config.learner.row_tokens * config.learner.rows_per_micro_batch
     layer_input = row_tokens * model.width * compute
     inside_layer = row_tokens * (4 * model.width + 3 * model.ffn_width) * compute
@@ -60,8 +67,7 @@ def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) 
         **({"adapters": adapters * 4} if adapters else {}),
         "gradients": trained * 4,
         "optimizer": 2 * trained * 4,  # moments are float32
-        "rollout weights": parameters * compute,
-        "rollout KV cache": cached_tokens * kv_token,
+        **(_embedded_engine_bytes(model, config, compute) if config.rollout.engine == "embedded" else {}),
         "update activations": activations,
         "update logits": 2 * config.policy.logits_chunk_tokens * model.vocab_size * 4,
     }

@@ -32,6 +32,22 @@ def test_the_sum_is_the_sum_and_a_reference_policy_costs_memory() -> None:
     assert memory_estimate_mib(SMOLLM2, config, "float32")["reference policy"] == plain["parameters"]
 
 
+def test_only_an_embedded_engine_takes_the_runs_own_memory() -> None:
+    config = Config()
+    config.rollout.slots, config.rollout.group_size = 32, 8
+    config.rollout.max_prompt_tokens, config.rollout.max_completion_tokens = 100, 50
+    embedded = memory_estimate_mib(SMOLLM2, config, "bfloat16")
+    # keys and values of 30 layers and 3 heads of 64, for 32 completions and 4 prompts
+    assert embedded["rollout KV cache"] == 2 * 30 * 3 * 64 * 2 * (32 * 50 + 4 * 100) / 2**20
+    assert embedded["rollout weights"] == 134_515_008 * 2 / 2**20
+    config.rollout.engine = "sglang"
+    servers = memory_estimate_mib(SMOLLM2, config, "bfloat16")
+    assert servers == {
+        **{name: size for name, size in embedded.items() if not name.startswith("rollout")},
+        "sum": embedded["sum"] - embedded["rollout weights"] - embedded["rollout KV cache"],
+    }
+
+
 def test_adapters_of_smollm2_by_hand() -> None:
     config = Config(lora=LoraConfig(rank=32, alpha=128.0))
     # in + out of q, k, v, output, gate, up, down, for each of 32 columns
