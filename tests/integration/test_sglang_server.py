@@ -309,7 +309,12 @@ def test_a_server_of_our_own_killed_while_sampling_is_started_anew(tiny: Callabl
             client.call("/get_weights_by_name", {"name": "model.norm.weight"}, timeout_s=60.0)
         compare_names(client, weights)
         victims = family(process)
-        threading.Timer(0.5, lambda: [victim.kill() for victim in victims if "scheduler" in victim.name()]).start()
+        schedulers = [victim for victim in victims if "scheduler" in victim.name()]
+        assert schedulers
+        for scheduler in schedulers:
+            # Held still, so that the request can't be done before the kill.
+            scheduler.suspend()
+        threading.Timer(0.5, lambda: [scheduler.kill() for scheduler in schedulers]).start()
         asked = greedy(24, stop=("no such text",))
         same(engine.generate(asked), embedded.generate(asked))
         assert engine._fleet.servers[0].process is not process
