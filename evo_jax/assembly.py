@@ -10,14 +10,12 @@ import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
-from jax.sharding import Mesh
 
-from env_synth.config import MODEL_STAGES, EnvSynthConfig
+from env_synth.config import EnvSynthConfig
 from env_synth.contract import Instance, Split
 from env_synth.grading.math_answers import math_settings
 from env_synth.grading.questions import read_questions
@@ -26,28 +24,25 @@ from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import ScoringPool
 from env_synth.snapshots import Snapshot
 from evo_jax.checkpoint import CheckpointStore
-from evo_jax.config import Config, PolicyConfig
+from evo_jax.config import Config
 from evo_jax.data import Loader, PromptFormat
+from evo_jax.engines import stage_is_asked
 from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.given_environments import GivenEnvironment, given_environments
+from evo_jax.hosts.leader import LeadingCheckpoints, LeadingEngine, LeadingLearner
+from evo_jax.hosts.link import Link
 from evo_jax.learner import Learner, TrainState
 from evo_jax.lent_models import PolicyEmbedder
 from evo_jax.memory import adapter_count, memory_estimate_mib, parameter_count
 from evo_jax.metrics import MetricsWriter, MetricValue, StepLog, reduce_metrics
-from evo_jax.policy.loading import Policy, load_policy, read_model_config, resolve_dtype, weights_sha256
+from evo_jax.model_parts import ModelParts, build_model_parts
+from evo_jax.policy.loading import Policy, read_model_config, resolve_dtype
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.pool import EnvironmentPool
 from evo_jax.records import ScoredBatch
-from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
 from evo_jax.rollouts.protocol import RolloutEngine, SamplingParams
-from evo_jax.rollouts.sglang import SGLangEngine, SGLangSettings
-from evo_jax.rollouts.sglang_dispatch import DispatchSettings
-from evo_jax.rollouts.sglang_fleet import FleetSettings
 from evo_jax.rollouts.weight_sync import sync_weights
-from evo_jax.rollouts.weight_transport import DirectoryTransport
-from evo_jax.run_directory import CHECKPOINTS, bind_base
 from evo_jax.sampling_ahead import SamplingAhead
-from evo_jax.sharding import describe_mesh, mesh_of, place_parameter
 
 SAMPLES_PER_STEP = 4
 UNSAFE = "-unsafe"
@@ -66,7 +61,7 @@ class Ring:
     train_state: TrainState
     tokenizer: Tokenizer
     reference_params: nnx.State | None
-    learner: Learner
+    learner: Learner | LeadingLearner
     engine: RolloutEngine
     ahead: SamplingAhead
     registry: Registry
@@ -78,7 +73,7 @@ class Ring:
     snapshot: Snapshot
     held_out: list[Instance]
     prompt_format: PromptFormat
-    checkpoints: CheckpointStore
+    checkpoints: CheckpointStore | LeadingCheckpoints
     metrics: MetricsWriter
     evaluations: StepLog
     samples: StepLog
@@ -171,23 +166,17 @@ class Ring:
 
 
 @contextmanager
-def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[str], None]) -> Iterator[Ring]:
-    """The ring at step 0, or at the newest readable checkpoint; everything is closed at the end, whatever happened."""
-    with ExitStack() as stack:
-        mesh = mesh_of(config.mesh)
-        policy = _load_policy(config.policy, mesh)
-        if config.lora.rank:
-            bind_base(directory, config.policy.path, weights_sha256(config.policy.path))
-        learner = Learner(config, policy.decoder, mesh)
-        note(f"{describe_mesh(mesh)}; the update's attention is {learner.attention}")
-        checkpoints = CheckpointStore(directory / CHECKPOINTS, keep=config.checkpoint.keep)
-        stack.callback(checkpoints.close)
-        params = nnx.state(policy.decoder)
-        checkpoint = checkpoints.restore(learner.abstract_state(params), note) if resume else None
-        step = checkpoint.step if checkpoint is not None else 0
-        checkpoints.discard_after(step)
-        train_state = checkpoint.state if checkpoint is not None else learner.init(params)
+def assemble(
+    config: Config, directory: Path, *, resume: bool, note: Callable[[str], None], link: Link | None = None
+) -> Iterator[Ring]:
+    """The ring at step 0, or at the newest readable checkpoint; everything is closed at the end, whatever happened.
 
+    With a `link` this is process 0 of a job, and the other processes build their `model_parts` at the same time.
+    """
+    with ExitStack() as stack:
+        parts = stack.enter_context(build_model_parts(config, directory, resume=resume, note=note, link=link))
+        assert parts.policy is not None
+        checkpoint, policy = parts.checkpoint, parts.policy
         registry_path = directory / "registry"
         registry = stack.enter_context(Registry.open(registry_path))
         prompt_format = PromptFormat(
@@ -205,17 +194,17 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, start)
         scoring = stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring))
         training_scoring = stack.enter_context(_question_scoring(config.env_synth)) if questions else scoring
-        registry.record_containment(scoring.containment, step=step)
+        registry.record_containment(scoring.containment, step=parts.step)
 
-        engine = build_engine(config, policy, mesh)
         tokenizer = policy.tokenizer
-        reference_params = learner.reference_params(params) if config.objective.kl_weight else None
         # The learner and the engine have what they need: the loaded weights would only take up memory for the whole run.
-        del policy, params
+        parts.policy = None
+        del policy
+        learner, engine, checkpoints = _led(parts, link)
         ahead = SamplingAhead()
         stack.callback(ahead.close)
         stack.callback(engine.close)
-        sync_weights(engine, learner.policy_params(train_state.params), step)
+        sync_weights(engine, learner.policy_params(parts.train_state.params), parts.step)
         resume_step = checkpoint.step if checkpoint is not None else BEFORE_EVERYTHING if resume else None
         logs = [StepLog(directory / name, resume_step=resume_step) for name in ("evaluations.jsonl", "samples.jsonl")]
         for log in logs:
@@ -223,11 +212,11 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         yield Ring(
             config=config,
             directory=directory,
-            step=step,
+            step=parts.step,
             is_new=checkpoint is None,
-            train_state=train_state,
+            train_state=parts.train_state,
             tokenizer=tokenizer,
-            reference_params=reference_params,
+            reference_params=parts.reference_params,
             learner=learner,
             engine=engine,
             ahead=ahead,
@@ -249,10 +238,17 @@ def assemble(config: Config, directory: Path, *, resume: bool, note: Callable[[s
         )
 
 
-def _load_policy(chosen: PolicyConfig, mesh: Mesh) -> Policy:
-    """The policy with its parameters cut over the mesh as they are read."""
-    place = partial(place_parameter, mesh) if mesh.size > 1 else None
-    return load_policy(chosen.path, param_dtype=chosen.param_dtype, compute_dtype=chosen.compute_dtype, place=place)
+def _led(
+    parts: ModelParts, link: Link | None
+) -> tuple[Learner | LeadingLearner, RolloutEngine, CheckpointStore | LeadingCheckpoints]:
+    """Learner, engine and checkpoints, as they are or, in a job of several processes, so that all of them take part."""
+    if link is None:
+        return parts.learner, parts.engine, parts.checkpoints
+    return (
+        LeadingLearner(parts.learner, link),
+        LeadingEngine(parts.engine, link),
+        LeadingCheckpoints(parts.checkpoints, link),
+    )
 
 
 def _question_scoring(config: EnvSynthConfig) -> ScoringPool:
@@ -261,71 +257,10 @@ def _question_scoring(config: EnvSynthConfig) -> ScoringPool:
 
 
 def _evolution_parts(config: Config, policy: Policy, registry: Registry, pool: EnvironmentPool) -> EvolutionParts:
-    embedder = PolicyEmbedder(policy, f"{Path(config.policy.path).name}, untrained") if _stage_is_asked(config, "N2") else None
+    embedder = PolicyEmbedder(policy, f"{Path(config.policy.path).name}, untrained") if stage_is_asked(config, "N2") else None
     return EvolutionParts(
         policy.tokenizer, registry, pool.learnability, pool.solve_rate, policy.model_config.max_positions, embedder
     )
-
-
-def _stage_is_asked(config: Config, stage: str) -> bool:
-    return config.evolve.enabled and stage in config.env_synth.model_stages.stages
-
-
-def build_engine(config: Config, policy: Policy, mesh: Mesh | None = None) -> RolloutEngine:
-    """The rollout engine that `rollout.engine` names; it must take the longest prompts that either role is given.
-
-    The embedded one runs on `mesh`, the learner's (default: one device).
-    """
-    rollout = config.rollout
-    max_prompt_tokens = longest_prompt_tokens(config)
-    if rollout.engine == "sglang":
-        return _build_sglang(config, policy, max_prompt_tokens)
-    dtype = resolve_dtype(config.policy.compute_dtype)
-    settings = engine_settings(config)
-    return EmbeddedEngine(policy.model_config, policy.tokenizer, settings, dtype=dtype, mesh=mesh)
-
-
-def engine_settings(config: Config) -> EngineSettings:
-    """The embedded engine's sizes."""
-    rollout = config.rollout
-    return EngineSettings(
-        slots=rollout.slots,
-        lanes=min(rollout.group_size, rollout.slots),
-        dispatch_steps=rollout.decode_steps_per_dispatch,
-        length_bucket_tokens=rollout.length_bucket_tokens,
-        max_prompt_tokens=longest_prompt_tokens(config),
-    )
-
-
-def longest_prompt_tokens(config: Config) -> int:
-    """Of the prompts that either role, or a stage that needs a model, is given."""
-    evolve = config.evolve
-    longest = [config.rollout.max_prompt_tokens]
-    if evolve.enabled:
-        longest.append(evolve.max_proposal_prompt_tokens)
-    if any(_stage_is_asked(config, stage) for stage in MODEL_STAGES):
-        longest.append(evolve.max_review_prompt_tokens)
-    return max(longest)
-
-
-def _build_sglang(config: Config, policy: Policy, max_prompt_tokens: int) -> SGLangEngine:
-    chosen = config.sglang
-    dtype = resolve_dtype(config.policy.compute_dtype if chosen.weights_dtype == "auto" else chosen.weights_dtype).name
-    parent = Path(chosen.weights_dir) if chosen.weights_dir else None
-    transport = DirectoryTransport(policy.model_config, policy.tokenizer, dtype=dtype, parent=parent)
-    fleet = FleetSettings(
-        urls=chosen.urls,
-        command=chosen.command,
-        servers=chosen.servers,
-        capacity=config.rollout.slots,
-        start_timeout_s=chosen.start_timeout_s,
-        load_timeout_s=chosen.request_timeout_s,
-        max_restarts=chosen.max_restarts,
-        pause_mode=chosen.pause_mode,
-        check_weights=chosen.check_weights,
-    )
-    dispatch = DispatchSettings(chosen.request_timeout_s, chosen.health_interval_s, chosen.max_attempts)
-    return SGLangEngine(policy.model_config, policy.tokenizer, transport, SGLangSettings(fleet, dispatch, max_prompt_tokens))
 
 
 def describe_memory(config: Config) -> str:

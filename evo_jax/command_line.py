@@ -6,9 +6,11 @@ Left out: the flags themselves, which each entry defines.
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import flags
 
@@ -16,6 +18,9 @@ from evo_jax.config import Config
 
 MISUSE = 2
 INTERRUPTED = 130
+INTERRUPTED_TEXT = "interrupted; --resume goes on from the newest checkpoint, if there is one"
+_STDOUT, _STDERR = 1, 2
+_SHOW_CURSOR = b"\x1b[?25h"  # the live view hides it
 
 
 def parse_flags(arguments: Sequence[str]) -> list[str]:
@@ -42,6 +47,17 @@ def report_error(error: Exception, code: int) -> int:
         raise error
     print(f"error: {error}", file=sys.stderr)
     return code
+
+
+def leave_interrupted() -> NoReturn:
+    """Ends the process from within a signal handler, as a kill would: sandboxes and servers end with their parent anyway.
+
+    An exception raised in a handler is lost where it meets a callback that ignores errors (JAX has one at garbage collections).
+    """
+    if os.isatty(_STDOUT):
+        os.write(_STDOUT, _SHOW_CURSOR)
+    os.write(_STDERR, f"{INTERRUPTED_TEXT}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _explained(arguments: Sequence[str], error: Exception) -> str:

@@ -100,6 +100,11 @@ def check_base(directory: Path, policy_path: str, sha256: str) -> None:
         )
 
 
+def has_run(path: Path) -> bool:
+    """Whether a run was started there."""
+    return (path / CONFIG_FILE).is_file()
+
+
 def read_config(path: Path) -> Config:
     """The resolved config that the run in `path` was started with. Raises ConfigError where there is none."""
     written = path / CONFIG_FILE

@@ -1,28 +1,49 @@
 """`python -m evo_jax.train --config=FILE [--config.section.field=value ...]`: flags -> config -> the ring.
 
 `--dry_run` prints the resolved config and the memory estimate; `--resume` goes on from the newest checkpoint of
-config.run_dir. Exit codes: 0 done, 1 the run failed with a clear error, 2 misuse, 130 interrupted, 143 stopped by SIGTERM
-after saving.
+config.run_dir (`--resume=auto`: if there is a run). With `--distributed` it is one process of several (docs/pods.md).
+Exit codes: 0 done, 1 the run failed with a clear error, 2 misuse, 130 interrupted, 143 stopped by SIGTERM after saving.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from evo_jax.command_line import INTERRUPTED, MISUSE, parse_flags, report_error, why_no_config
+from evo_jax.command_line import INTERRUPTED, INTERRUPTED_TEXT, MISUSE, parse_flags, report_error, why_no_config
 from evo_jax.config import Config, ConfigError
 from evo_jax.host_memory import keep_freed_memory
-from evo_jax.run_directory import RunDirectory, as_json
+from evo_jax.run_directory import RunDirectory, as_json, has_run
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Python file with get_config() -> evo_jax.config.Config.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config and the memory estimate, then stop.")
-RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint in config.run_dir.")
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "This is one process of several, as the environment says (TPU pod, GKE, Slurm, JAX_* variables)."
+)
+
+
+class _YesNoAuto(flags.BooleanParser):
+    """--resume, --noresume, --resume=auto."""
+
+    def parse(self, argument: str | bool | int) -> bool | str:  # type: ignore[override]
+        return "auto" if argument == "auto" else super().parse(argument)
+
+
+class _ResumeFlag(flags.BooleanFlag):
+    def __init__(self) -> None:
+        told = "Go on from the newest checkpoint in config.run_dir; auto: if a run was started there, else start one."
+        super().__init__("resume", False, told)
+        self.parser = _YesNoAuto()
+
+
+RESUME = flags.DEFINE_flag(_ResumeFlag())
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,13 +75,58 @@ def main(arguments: Sequence[str]) -> int:
             print(json.dumps(as_json(config), indent=1))
             print(trainer.describe_memory(config))
             return 0
-        with RunDirectory(config, resume=RESUME.value) as directory:
-            return trainer.run(config, directory.path, resume=RESUME.value)
-    except KeyboardInterrupt:
-        print("interrupted; --resume goes on from the newest checkpoint, if there is one", file=sys.stderr)
-        return INTERRUPTED
+        if DISTRIBUTED.value:
+            return _train_with_others(config)
+        resume = _resumes(config)
+        with RunDirectory(config, resume=resume) as directory:
+            return trainer.run(config, directory.path, resume=resume)
+    except KeyboardInterrupt as error:
+        return _told(error)
     except Exception as error:
         return report_error(error, MISUSE if isinstance(error, ConfigError) else 1)
+
+
+def _train_with_others(config: Config) -> int:
+    """One process of a job. After an error it ends at once: JAX's own farewell would wait for minutes for what is gone."""
+    import jax
+
+    from evo_jax import trainer
+    from evo_jax.hosts.acts import Begin
+    from evo_jax.hosts.leader import leading
+    from evo_jax.hosts.limits import require_possible
+    from evo_jax.hosts.link import Link, join
+
+    join()
+    try:
+        require_possible(config, jax.process_count(), jax.device_count())
+        with Link() as link:
+            if not link.leads:
+                return trainer.follow(config, Path(config.run_dir), link)
+            resume = _resumes(config)
+            with leading(link), RunDirectory(config, resume=resume) as directory:
+                link.say(Begin(resume))
+                return trainer.run(config, directory.path, resume=resume, link=link)
+    except BaseException as error:
+        code = _told(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _resumes(config: Config) -> bool:
+    return has_run(Path(config.run_dir)) if RESUME.value == "auto" else bool(RESUME.value)
+
+
+def _told(error: BaseException) -> int:
+    """Prints what went wrong and returns the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        print(INTERRUPTED_TEXT, file=sys.stderr)
+        return INTERRUPTED
+    try:
+        return report_error(error, MISUSE if isinstance(error, ConfigError) else 1) if isinstance(error, Exception) else 1
+    except Exception:
+        traceback.print_exc()
+        return 1
 
 
 def entry() -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -19,11 +19,17 @@ from env_synth.contract import Instance
 from evo_jax.advantages import compute_advantages, reward_metrics
 from evo_jax.assembly import Ring, assemble, describe_memory
 from evo_jax.checkpoint import Checkpoint
+from evo_jax.command_line import leave_interrupted
 from evo_jax.config import Config
 from evo_jax.environments_view import view_environments
 from evo_jax.held_out import evaluate_held_out
 from evo_jax.host_memory import release_freed_memory
+from evo_jax.hosts.acts import End
+from evo_jax.hosts.follower import begin, follow_acts
+from evo_jax.hosts.leader import signal_received
+from evo_jax.hosts.link import Link
 from evo_jax.metrics import MetricValue, reduce_metrics
+from evo_jax.model_parts import build_model_parts
 from evo_jax.packing import pack, packed_fraction
 from evo_jax.progress import ProgressView
 from evo_jax.records import AdvantageBatch, PromptBatch, RolloutBatch
@@ -35,34 +41,58 @@ from evo_jax.rollouts.mismatch import stop_on_mismatch
 from evo_jax.rollouts.weight_sync import sync_weights
 from evo_jax.solver_metrics import SolverMetrics
 
-__all__ = ["describe_memory", "run"]
+__all__ = ["describe_memory", "follow", "run"]
 
 STOPPED_BY_SIGNAL = 128
 
 
-def run(config: Config, directory: Path, *, resume: bool) -> int:
-    """Trains for `config.steps` updates and returns the exit code: 0, or 128 + signal when stopped by one after saving."""
-    with ProgressView(config.steps) as view, assemble(config, directory, resume=resume, note=view.note) as ring:
-        stop = _StopSignal()
+def run(config: Config, directory: Path, *, resume: bool, link: Link | None = None) -> int:
+    """Trains for `config.steps` updates and returns the exit code: 0, or 128 + signal when stopped by one after saving.
+
+    With a `link` this is process 0 of a job: what touches arrays of all processes is said to the others (`follow`).
+    """
+    with (
+        ProgressView(config.steps) as view,
+        assemble(config, directory, resume=resume, note=view.note, link=link) as ring,
+    ):
+        stop = _StopSignal(link)
         view.note(f"environments run contained at {ring.scoring.containment} (python -m env_synth.sandbox explains)")
         if ring.is_new:
             first = StepRecord(_Clock(view))
             evaluate(ring, first)
             ring.write_metrics(first.metrics)
             ring.write_timings(first.timings)
-        while ring.step < config.steps and not stop.received:
+        stopped_by = stop.anywhere()
+        while ring.step < config.steps and not stopped_by:
             record = train_step(ring, view)
             if _due(ring.step, config.evaluation.every_steps) or ring.step == config.steps:
                 evaluate(ring, record)
             view.step(ring.step, ring.write_metrics(record.metrics), record.timings)
-            if _due(ring.step, config.checkpoint.every_steps) or ring.step == config.steps or stop.received:
+            stopped_by = stop.anywhere()
+            if _due(ring.step, config.checkpoint.every_steps) or ring.step == config.steps or stopped_by:
                 save(ring, record)
             ring.write_timings(record.timings)
-        if stop.received:
-            view.note(f"stopped by {stop.name}: step {ring.step} is saved; go on with --resume")
-            return STOPPED_BY_SIGNAL + stop.received
-        finish(ring, view)
-    return 0
+        if stopped_by:
+            name = signal.Signals(stopped_by).name
+            view.note(f"stopped by {name}: step {ring.step} is saved; go on with --resume")
+        else:
+            finish(ring, view)
+        code = STOPPED_BY_SIGNAL + stopped_by if stopped_by else 0
+        if link is not None:
+            link.say(End(code))
+    return code
+
+
+def follow(config: Config, directory: Path, link: Link) -> int:
+    """One of the other processes of a job: carries out what process 0 says; returns its exit code."""
+    resume = begin(link).resume
+    stop = _StopSignal(link)
+    with (
+        build_model_parts(config, directory, resume=resume, note=lambda line: None, link=link) as parts,
+        closing(parts.engine),
+    ):
+        parts.policy = None
+        return follow_acts(parts, link, lambda: stop.received)
 
 
 # ---- one turn of the ring ----------------------------------------------------------------------------------------------
@@ -236,20 +266,21 @@ def _due(step: int, every_steps: int) -> bool:
 
 
 class _StopSignal:
-    """Remembers SIGTERM and SIGINT; the loop looks at it between steps. A second SIGINT interrupts at once."""
+    """Remembers SIGTERM and SIGINT; the loop looks at it between steps. A second SIGINT ends the process at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link | None) -> None:
         self.received = 0
+        self._link = link
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._receive)
 
-    @property
-    def name(self) -> str:
-        return signal.Signals(self.received).name
+    def anywhere(self) -> int:
+        """The signal that this process, or any other of its job, was sent; 0 for none."""
+        return self.received if self._link is None else signal_received(self._link, self.received)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received == number == signal.SIGINT:
-            raise KeyboardInterrupt
+            leave_interrupted()
         self.received = number
 
 

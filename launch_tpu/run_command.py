@@ -1,6 +1,6 @@
 """What a host is told to run: arguments for start.sh, which alone knows the command line of training.
 
-Left out: whether to resume (start.sh looks at the run directory), and a process's number (jax.distributed finds it).
+Left out: whether to resume (training looks at the run directory), and a process's number (jax.distributed finds it).
 """
 
 from __future__ import annotations

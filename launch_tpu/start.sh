@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # One process of a run, started alike on every host: bash start.sh RUN_DIR [FLAGS of evo_jax.train]
 #
-# THE command line of every launcher. It goes on from the newest checkpoint where RUN_DIR has one and starts new where it has
-# none; jax.distributed finds out by itself which of the processes this is. Signals reach the training process.
+# THE command line of every launcher. Training goes on from the newest checkpoint where RUN_DIR holds a run and starts new where it
+# holds none; jax.distributed finds out by itself which of the processes this is. Signals reach the training process.
 #
 #   EVO_PYTHON  the interpreter (default: python)
 #   EVO_HOSTS   how many processes the run has (default: 1)
@@ -26,12 +26,9 @@ if [[ -n $bucket && ! -e $run_dir/config.json ]]; then
   fi
 fi
 
-command=("${EVO_PYTHON:-python}" -m evo_jax.train "$@" "--config.run_dir=$run_dir")
-if compgen -G "$run_dir/checkpoints/[0-9]*" >/dev/null; then
-  command+=(--resume)
-elif [[ -f $run_dir/config.json && $hosts -eq 1 ]]; then
-  # Killed before its first checkpoint. Not with several hosts: another one may just have written this file for the same start.
-  command+=(--resume)
+command=("${EVO_PYTHON:-python}" -m evo_jax.train "$@" "--config.run_dir=$run_dir" --resume=auto)
+if [[ $hosts -gt 1 ]]; then
+  command+=(--distributed)
 fi
 
 if [[ -z $bucket ]]; then

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from flax import nnx
 
-from evo_jax.assembly import build_engine
 from evo_jax.config import Config
+from evo_jax.engines import build_engine
 from evo_jax.policy.loading import Policy, load_policy
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.restoring import restore_policy

@@ -46,3 +46,19 @@ def test_a_missing_model_and_a_run_directory_in_use_are_clear(tmp_path: Path) ->
     assert done.returncode == 2
     assert "never reused" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_resume_auto_starts_where_there_is_no_run_and_goes_on_where_there_is_one(
+    tiny_policy_path: Path, tmp_path: Path
+) -> None:
+    settings = ["--config=tests/tiny_ring.py", f"--config.policy.path={tiny_policy_path}", "--config.evolve.enabled=False"]
+    command = [sys.executable, "-m", "evo_jax.train", *settings, f"--config.run_dir={tmp_path / 'run'}", "--resume=auto"]
+    for steps in (1, 2):
+        done = subprocess.run(
+            [*command, f"--config.steps={steps}"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        written = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+        assert len(written) == steps + 1
+    assert subprocess.run([*command[:-1], "--resume=perhaps"], cwd=ROOT, capture_output=True, check=False).returncode == 2

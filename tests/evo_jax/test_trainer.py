@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from flax import nnx
 
@@ -212,6 +213,8 @@ def test_a_second_interrupt_ends_the_run_at_once_without_a_traceback(tiny_policy
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not (tmp_path / "run" / "metrics.jsonl").exists():
         time.sleep(0.1)
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert started, "nothing that could outlive the run: sandboxes were expected"
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
@@ -219,3 +222,4 @@ def test_a_second_interrupt_ends_the_run_at_once_without_a_traceback(tiny_policy
     assert process.returncode == 130
     assert "--resume goes on" in errors
     assert "Traceback" not in errors
+    assert psutil.wait_procs(started, timeout=30)[1] == []

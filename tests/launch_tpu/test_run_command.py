@@ -80,21 +80,11 @@ def start(run_dir: Path, *flags: str, **variables: str) -> subprocess.CompletedP
     return subprocess.run(["bash", str(START), str(run_dir), *flags], env=given, capture_output=True, text=True, check=False)
 
 
-def test_a_new_run_starts_new_and_one_with_a_checkpoint_goes_on(tmp_path: Path) -> None:
+def test_training_decides_whether_to_go_on_and_joins_the_other_hosts_where_there_are_any(tmp_path: Path) -> None:
     run_dir = tmp_path / "a run"
-    told = f"-m evo_jax.train --config=c.py --config.run_dir={run_dir}"
+    told = f"-m evo_jax.train --config=c.py --config.run_dir={run_dir} --resume=auto"
     assert start(run_dir, "--config=c.py").stdout.strip() == told
-    (run_dir / "checkpoints" / "4").mkdir(parents=True)
-    assert start(run_dir, "--config=c.py").stdout.strip() == f"{told} --resume"
-    assert start(run_dir, "--config=c.py", EVO_HOSTS="4").stdout.strip() == f"{told} --resume"
-
-
-def test_a_run_killed_before_its_first_checkpoint_goes_on_only_if_it_is_alone(tmp_path: Path) -> None:
-    # With several hosts the file may come from a process of the very same start.
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "checkpoints").mkdir()
-    assert start(tmp_path).stdout.strip().endswith("--resume")
-    assert not start(tmp_path, EVO_HOSTS="4").stdout.strip().endswith("--resume")
+    assert start(run_dir, "--config=c.py", EVO_HOSTS="4").stdout.strip() == f"{told} --distributed"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--config=c.py"]])
@@ -140,7 +130,7 @@ def test_an_empty_run_directory_is_fetched_from_the_bucket_first(tmp_path: Path,
     )
     answer = start(run_dir, EVO_BUCKET="gs://b/run")
     assert answer.returncode == 0
-    assert answer.stdout.strip().endswith("--resume")
+    assert answer.stdout.strip().endswith("--resume=auto")
     assert copies.read_text().splitlines()[:2] == [
         "storage ls gs://b/run/config.json",
         f"storage rsync gs://b/run {run_dir} --recursive",

@@ -23,14 +23,15 @@ from pathlib import Path
 flags = dict(a.lstrip("-").split("=", 1) for a in sys.argv[3:] if "=" in a)
 run = Path(flags["config.run_dir"])
 seed = int(flags.get("config.seed", 0))
+goes_on = "--resume=auto" in sys.argv and (run / "config.json").is_file()
 with open({log!r}, "a") as log:
-    log.write(f"{{seed}} {{'--resume' in sys.argv}}\\n")
+    log.write(f"{{seed}} {{goes_on}}\\n")
 run.mkdir(parents=True, exist_ok=True)
-if seed == 13 and "--resume" not in sys.argv:
+if seed == 13 and not goes_on:
     (run / "config.json").write_text({config!r})
     sys.exit(1)
 (run / "config.json").write_text({config!r})
-if seed == 7 and "--resume" not in sys.argv:
+if seed == 7 and not goes_on:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     (run / "ready").touch()
     time.sleep(60)

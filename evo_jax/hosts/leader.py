@@ -1,0 +1,117 @@
+"""The parts of the ring as process 0 holds them in a job of several: each call is said to the others, then done with them.
+
+They stand where the engine, the learner and the checkpoint store of a single process stand, so that the loop is the same. Left
+out: carrying out the acts on the other processes (`follower.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import jax
+from flax import nnx
+
+from evo_jax.checkpoint import Checkpoint, CheckpointStore
+from evo_jax.hosts.acts import AskSignals, End, Generate, LoadWeights, Save, Update
+from evo_jax.hosts.link import HostsError, Link, lost
+from evo_jax.learner import Learner, Metrics, TrainState
+from evo_jax.records import TrainBatch
+from evo_jax.rollouts.protocol import Completion, Progress, RolloutEngine, RolloutRequest, RolloutStats
+
+# What JAX's networks (gloo on CPUs, the coordination service everywhere) say when a process is gone.
+_LOST = ("gloo", "Gloo", "coordination service", "CoordinationService", "Connection reset", "Socket closed", "UNAVAILABLE")
+
+
+class LeadingEngine:
+    """A `RolloutEngine` whose calls every process makes."""
+
+    def __init__(self, engine: RolloutEngine, link: Link) -> None:
+        self._engine, self._link = engine, link
+
+    @property
+    def policy_version(self) -> int:
+        """Version of the weights in use."""
+        return self._engine.policy_version
+
+    @property
+    def stats(self) -> RolloutStats:
+        """Counters of the last `generate` on this process."""
+        return self._engine.stats
+
+    def load_weights(self, params: nnx.State, policy_version: int) -> None:
+        """Every process loads its part of `params`, which must be those of the present state."""
+        self._link.say(LoadWeights(policy_version))
+        self._engine.load_weights(params, policy_version)
+
+    def generate(self, requests: Sequence[RolloutRequest], on_progress: Progress | None = None) -> list[list[Completion]]:
+        """See `RolloutEngine.generate`."""
+        self._link.say(Generate(tuple(requests)))
+        return self._engine.generate(requests, on_progress)
+
+    def close(self) -> None:
+        """Closes this process's engine; the others close theirs when they end."""
+        self._engine.close()
+
+
+class LeadingLearner:
+    """The learner's update, made by every process."""
+
+    def __init__(self, learner: Learner, link: Link) -> None:
+        self._learner, self._link = learner, link
+
+    def update(
+        self, state: TrainState, batches: Sequence[TrainBatch], reference_params: nnx.State | None = None
+    ) -> tuple[TrainState, Metrics]:
+        """See `Learner.update`."""
+        self._link.say(Update(tuple(batches)))
+        return self._learner.update(state, batches, reference_params)
+
+    def policy_params(self, params: nnx.State) -> nnx.State:
+        """See `Learner.policy_params`; the others compute theirs when they are told to load weights."""
+        return self._learner.policy_params(params)
+
+
+class LeadingCheckpoints:
+    """Saving, done by every process into one directory that all of them reach."""
+
+    def __init__(self, store: CheckpointStore, link: Link) -> None:
+        self._store, self._link = store, link
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """See `CheckpointStore.save`."""
+        self._link.say(Save(checkpoint.step, checkpoint.progress))
+        self._store.save(checkpoint)
+
+
+def signal_received(link: Link, own: int) -> int:
+    """The signal that any process was sent, 0 for none."""
+    link.say(AskSignals())
+    return max([own, *link.hear()])
+
+
+@contextmanager
+def leading(link: Link) -> Iterator[None]:
+    """What goes wrong inside is told to the other processes, so that none waits for this one.
+
+    Raises HostsError where it was another process that went wrong.
+    """
+    try:
+        yield
+    except HostsError:
+        raise
+    except BaseException as error:
+        with suppress(HostsError):
+            link.say(End(1, f"{type(error).__name__}: {error}"))
+        if is_lost_process(error):
+            raise HostsError(lost(error)) from error
+        raise
+
+
+def is_lost_process(error: BaseException | None) -> bool:
+    """Whether a computation or a save over all processes failed for want of one of them."""
+    while error is not None:
+        if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and any(sign in str(error) for sign in _LOST):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

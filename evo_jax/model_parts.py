@@ -1,0 +1,73 @@
+"""What every process of a run holds of the model: learner, its state, checkpoints and the rollout engine.
+
+In a job of several processes each builds these the same way at the same time, because loading, restoring and initialising touch
+arrays of all of them. Left out: everything that process 0 alone has (`assembly.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from flax import nnx
+from jax.sharding import Mesh
+
+from evo_jax.checkpoint import Checkpoint, CheckpointStore
+from evo_jax.config import Config, PolicyConfig
+from evo_jax.engines import build_engine
+from evo_jax.hosts.link import Link
+from evo_jax.learner import Learner, TrainState
+from evo_jax.policy.loading import Policy, load_policy, weights_sha256
+from evo_jax.rollouts.protocol import RolloutEngine
+from evo_jax.run_directory import CHECKPOINTS, bind_base
+from evo_jax.sharding import describe_mesh, mesh_of, place_parameter
+
+
+@dataclass
+class ModelParts:
+    """`policy` holds the loaded weights: set it to None once nobody needs them. `checkpoint` is what was restored, if any."""
+
+    policy: Policy | None
+    learner: Learner
+    train_state: TrainState
+    reference_params: nnx.State | None
+    engine: RolloutEngine
+    checkpoints: CheckpointStore
+    checkpoint: Checkpoint | None
+
+    @property
+    def step(self) -> int:
+        """Updates made so far."""
+        return 0 if self.checkpoint is None else self.checkpoint.step
+
+
+@contextmanager
+def build_model_parts(
+    config: Config, directory: Path, *, resume: bool, note: Callable[[str], None], link: Link | None
+) -> Iterator[ModelParts]:
+    """The parts at step 0, or at the newest readable checkpoint; the engine has no weights, and the caller closes it."""
+    with ExitStack() as stack:
+        mesh = mesh_of(config.mesh)
+        policy = _load_policy(config.policy, mesh)
+        if config.lora.rank and (link is None or link.leads):
+            bind_base(directory, config.policy.path, weights_sha256(config.policy.path))
+        learner = Learner(config, policy.decoder, mesh)
+        note(f"{describe_mesh(mesh)}; the update's attention is {learner.attention}")
+        checkpoints = CheckpointStore(directory / CHECKPOINTS, keep=config.checkpoint.keep)
+        stack.callback(checkpoints.close)
+        params = nnx.state(policy.decoder)
+        checkpoint = checkpoints.restore(learner.abstract_state(params), note) if resume else None
+        checkpoints.discard_after(checkpoint.step if checkpoint is not None else 0)
+        train_state = checkpoint.state if checkpoint is not None else learner.init(params)
+        reference_params = learner.reference_params(params) if config.objective.kl_weight else None
+        engine = build_engine(config, policy, mesh)
+        yield ModelParts(policy, learner, train_state, reference_params, engine, checkpoints, checkpoint)
+
+
+def _load_policy(chosen: PolicyConfig, mesh: Mesh) -> Policy:
+    """The policy with its parameters cut over the mesh as they are read."""
+    place = partial(place_parameter, mesh) if mesh.size > 1 else None
+    return load_policy(chosen.path, param_dtype=chosen.param_dtype, compute_dtype=chosen.compute_dtype, place=place)

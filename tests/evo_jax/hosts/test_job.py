@@ -1,0 +1,151 @@
+"""A job of two real processes on this machine: the whole ring, and what happens when one of them goes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TIMEOUT_S = 600
+type Blow = Callable[[Sequence[subprocess.Popen[str]], int], None]
+ON_TWO = ("--config.mesh.data=1", "--config.mesh.fsdp=2")
+
+
+def start(run_dir: Path, policy: Path, *more: str) -> list[subprocess.Popen[str]]:
+    """Two processes, one device each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "evo_jax.train", "--config=tests/tiny_ring.py", f"--config.run_dir={run_dir}"]
+    command += [f"--config.policy.path={policy}", "--distributed", *ON_TWO, *more]
+    started = []
+    for index in range(2):
+        job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
+        started.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, **job}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        )
+    return started
+
+
+def end(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    """(exit code, output, errors) of each."""
+    try:
+        told = [process.communicate(timeout=TIMEOUT_S) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *texts) for process, texts in zip(processes, told, strict=True)]
+
+
+def newest(run_dir: Path) -> int:
+    """Step of the newest finished checkpoint, 0 where there is none."""
+    return max(
+        (int(path.parent.name) for path in run_dir.glob("checkpoints/*/state") if path.parent.name.isdecimal()), default=0
+    )
+
+
+def wait_for_a_checkpoint_after(step: int, run_dir: Path) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while newest(run_dir) <= step:
+        assert time.monotonic() < deadline, "no checkpoint in time"
+        time.sleep(0.1)
+
+
+def metrics(run_dir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tiny_policy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ring on two processes, to its end."""
+    run_dir = tmp_path_factory.mktemp("job") / "run"
+    for code, _, errors in end(start(run_dir, tiny_policy_path)):
+        assert code == 0, errors
+    return run_dir
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_with_two_devices_writes(whole_run: Path, tiny_policy_path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "evo_jax.train", "--config=tests/tiny_ring.py", f"--config.run_dir={tmp_path / 'one'}"]
+    two_devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    subprocess.run(
+        [*command, f"--config.policy.path={tiny_policy_path}", *ON_TWO],
+        cwd=ROOT,
+        env={**os.environ, **two_devices},
+        check=True,
+        timeout=TIMEOUT_S,
+        stdout=subprocess.DEVNULL,
+    )
+    one, two = metrics(tmp_path / "one"), metrics(whole_run)
+    assert [line.keys() for line in one] == [line.keys() for line in two]
+    for alone, together in zip(one, two, strict=True):
+        assert together == pytest.approx(alone, rel=1e-4, abs=1e-6)
+
+
+def kill(job: Sequence[subprocess.Popen[str]], which: int) -> None:
+    """Kills one process; the other must say what happened and end."""
+    job[which].send_signal(signal.SIGKILL)
+    code, _, errors = end(job)[1 - which]
+    assert code == 1, errors
+    assert "lost another one" in errors, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+
+
+def tell_to_stop(job: Sequence[subprocess.Popen[str]], which: int) -> None:
+    """SIGTERM to one process; all must save together and end."""
+    job[which].send_signal(signal.SIGTERM)
+    ended = end(job)
+    assert [code for code, _, _ in ended] == [128 + signal.SIGTERM] * 2, ended
+    assert "go on with --resume" in ended[0][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "second"), [((kill, 1), (tell_to_stop, 1)), ((tell_to_stop, 0), (kill, 0))], ids=("follower", "leader")
+)
+def test_killed_and_told_to_stop_a_job_goes_on(
+    first: tuple[Blow, int], second: tuple[Blow, int], whole_run: Path, tiny_policy_path: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    for strike, which in (first, second):
+        before = newest(run_dir)
+        job = start(run_dir, tiny_policy_path, "--resume=auto")
+        wait_for_a_checkpoint_after(before, run_dir)
+        strike(job, which)
+    for code, _, errors in end(start(run_dir, tiny_policy_path, "--resume=auto")):
+        assert code == 0, errors
+    assert (run_dir / "metrics.jsonl").read_bytes() == (whole_run / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_mistake_at_the_start_ends_all_processes(whole_run: Path, tiny_policy_path: Path) -> None:
+    (leader_code, _, leader_errors), (follower_code, _, follower_errors) = end(start(whole_run, tiny_policy_path))
+    assert leader_code == 2
+    assert "is not empty" in leader_errors
+    assert follower_code == 1
+    assert "process 0 stopped with an error" in follower_errors
+    assert "Traceback" not in leader_errors + follower_errors
+
+
+def test_a_job_that_the_environment_does_not_name_is_a_clear_mistake(tiny_policy_path: Path, tmp_path: Path) -> None:
+    settings = [f"--config.run_dir={tmp_path / 'run'}", f"--config.policy.path={tiny_policy_path}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "evo_jax.train", "--config=tests/tiny_ring.py", "--distributed", *settings],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 2
+    assert "found no job to join" in done.stderr
+    assert "Traceback" not in done.stderr

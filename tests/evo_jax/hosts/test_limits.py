@@ -1,0 +1,40 @@
+"""Tests of evo_jax/hosts/limits.py."""
+
+import pytest
+
+from evo_jax.config import Config, ConfigError
+from evo_jax.hosts.limits import require_possible
+
+
+@pytest.fixture
+def config() -> Config:
+    config = Config()
+    config.mesh.fsdp = 2
+    config.env_synth.model_stages.stages = ("S9",)
+    return config
+
+
+def test_a_mesh_over_all_devices_is_possible(config: Config) -> None:
+    require_possible(config, processes=2, devices=2)
+    config.mesh.fsdp = -1
+    require_possible(config, processes=4, devices=16)
+
+
+def test_a_mesh_that_leaves_a_process_out_is_not(config: Config) -> None:
+    with pytest.raises(ConfigError, match=r"4 processes have 16 devices together, and config.mesh covers 2"):
+        require_possible(config, processes=4, devices=16)
+
+
+def test_what_only_one_process_can_do_is_named(config: Config) -> None:
+    config.rollout.max_staleness_steps = 1
+    with pytest.raises(ConfigError, match="max_staleness_steps"):
+        require_possible(config, processes=2, devices=2)
+    config.rollout.max_staleness_steps = 0
+    config.env_synth.model_stages.stages = ("S9", "N2")
+    with pytest.raises(ConfigError, match="N2"):
+        require_possible(config, processes=2, devices=2)
+    config.evolve.enabled = False
+    require_possible(config, processes=2, devices=2)
+    config.rollout.engine = "sglang"
+    with pytest.raises(ConfigError, match=r"rollout\.engine"):
+        require_possible(config, processes=2, devices=2)
