@@ -69,7 +69,7 @@ def make_rollouts(vocab_size: int) -> AdvantageBatch:
         lengths=np.full(count, length, np.int32),
         rollout_logprobs=np.zeros((count, length), np.float32),
         truncated=np.zeros(count, bool),
-        policy_versions=np.zeros(count, np.int32),
+        policy_versions=np.zeros((count, length), np.int32),
     )
     scored = ScoredBatch(rollouts, rng.random(count).astype(np.float32), np.ones(count, bool), np.zeros(count, bool))
     return compute_advantages(scored, Config().objective)

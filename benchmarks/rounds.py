@@ -127,7 +127,7 @@ class SimulatedPolicy:
         prompt = self._tokenizer.decode(request.prompt_tokens)
         asked = "Reply with one Python code block that holds the whole source." in prompt
         text = self._proposal(rng) if asked else self._answer(prompt, rng)
-        return Completion(np.array([5], np.int32), np.array([-0.1], np.float32), text, "stop", 0)
+        return Completion(np.array([5], np.int32), np.array([-0.1], np.float32), text, "stop", np.zeros(1, np.int32))
 
     def _proposal(self, rng: random.Random) -> str:
         self._written += 1

@@ -61,8 +61,9 @@ class PromptBatch:
 class RolloutBatch:
     """The completions of a PromptBatch, group after group: rollout b belongs to prompt b // group_size.
 
-    `rollout_logprobs` are those of the sampling distribution (temperature applied, before top-k and top-p are cut off) under
-    the weights of `policy_versions`; entries at or past `lengths` are padding. A truncated completion hit its token limit.
+    `rollout_logprobs` are those of the sampling distribution (temperature applied, before top-k and top-p are cut off), each
+    token's under the weights of its entry in `policy_versions`, which never fall along a completion; entries at or past
+    `lengths` are padding. A truncated completion hit its token limit.
     """
 
     prompts: tuple[Prompt, ...]
@@ -72,7 +73,12 @@ class RolloutBatch:
     lengths: Int32[np.ndarray, " B"]
     rollout_logprobs: Float32[np.ndarray, "B L"]
     truncated: Bool[np.ndarray, " B"]
-    policy_versions: Int32[np.ndarray, " B"]
+    policy_versions: Int32[np.ndarray, "B L"]
+
+    @property
+    def oldest_versions(self) -> Int32[np.ndarray, " B"]:
+        """The oldest version behind each rollout: that of its first token."""
+        return self.policy_versions[:, 0]
 
     def prompt_of(self, rollout: int) -> Prompt:
         """The prompt that rollout number `rollout` completes."""
@@ -100,7 +106,7 @@ class RolloutBatch:
             lengths=np.array(value["lengths"], np.int32),
             rollout_logprobs=np.array(value["rollout_logprobs"], np.float32).reshape(shape),
             truncated=np.array(value["truncated"], np.bool_),
-            policy_versions=np.array(value["policy_versions"], np.int32),
+            policy_versions=np.array(value["policy_versions"], np.int32).reshape(shape),
         )
 
 

@@ -20,7 +20,7 @@ if __name__ == "__main__":
         lengths=np.full(8, 2, np.int32),
         rollout_logprobs=np.full((8, 2), -1.0, np.float32),
         truncated=np.zeros(8, np.bool_),
-        policy_versions=np.zeros(8, np.int32),
+        policy_versions=np.zeros((8, 2), np.int32),
     )
     # The first group is mixed; the second is all wrong and teaches nothing.
     rewards = np.array([1, 0, 0, 0, 0, 0, 0, 0], np.float32)

@@ -43,7 +43,7 @@ def to_rollout_batch(
 ) -> RolloutBatch:
     """The completions of `prompts`, padded with `pad_token_id` to a multiple of `length_bucket_tokens`.
 
-    Raises RolloutError when groups are missing or incomplete, so that no rollout is ever paired with another's prompt.
+    Raises RolloutError when groups are missing, incomplete or unfinished, so that no rollout is ever paired with another's prompt.
     """
     if len(completions) != len(prompts.prompts) or any(len(group) != prompts.group_size for group in completions):
         sizes = [len(group) for group in completions]
@@ -51,13 +51,18 @@ def to_rollout_batch(
             f"{len(prompts.prompts)} prompts x {prompts.group_size} completions were expected, groups of {sizes} came back"
         )
     flat = [completion for group in completions for completion in group]
+    unfinished = sum(completion.finish_reason == "abort" for completion in flat)
+    if unfinished:
+        raise RolloutError(f"{unfinished} of {len(flat)} completions were stopped before their end: they are no rollouts yet")
     lengths = np.array([len(completion.tokens) for completion in flat], np.int32)
     width = -(-max(1, int(lengths.max(initial=1))) // length_bucket_tokens) * length_bucket_tokens
     tokens = np.full((len(flat), width), pad_token_id, np.int32)
     logprobs = np.zeros((len(flat), width), np.float32)
+    versions = np.zeros((len(flat), width), np.int32)
     for row, completion in enumerate(flat):
         tokens[row, : lengths[row]] = completion.tokens
         logprobs[row, : lengths[row]] = completion.logprobs
+        versions[row, : lengths[row]] = completion.policy_versions
     return RolloutBatch(
         prompts=prompts.prompts,
         group_size=prompts.group_size,
@@ -66,5 +71,5 @@ def to_rollout_batch(
         lengths=lengths,
         rollout_logprobs=logprobs,
         truncated=np.array([completion.finish_reason == "length" for completion in flat], np.bool_),
-        policy_versions=np.array([completion.policy_version for completion in flat], np.int32),
+        policy_versions=versions,
     )

@@ -2,16 +2,18 @@
 
 Requests of one shape (prompt bucket, completion bucket, cut or whole vocabulary) share a pool; pools run one after the
 other. The shape a request gets depends on the request alone, and nothing in a pool depends on lane, seat or neighbours, so
-a completion is the same bits alone and in company. On a mesh every device decodes its own lanes (`engine_mesh.py`). Left out:
-speculative decoding, requests arriving while `generate` runs.
+a completion is the same bits alone and in company. Stopped between two dispatches, and gone on with from `RolloutRequest.begun`,
+it has other bits (its tokens are read in many at once) and, under the same weights, the same distribution. On a mesh every
+device decodes its own lanes (`engine_mesh.py`). Left out: speculative decoding, requests arriving while `generate` runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +26,9 @@ from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.rollouts.engine_mesh import EngineMesh
 from evo_jax.rollouts.forward import Weights
 from evo_jax.rollouts.kv_cache import PoolShape
-from evo_jax.rollouts.pool import GenerateReport, Pool
-from evo_jax.rollouts.programs import Programs, compile_programs, weight_program
-from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest, RolloutStats, require_fits
+from evo_jax.rollouts.pool import GenerateReport, Pool, Sources
+from evo_jax.rollouts.programs import Programs, compile_extend, compile_programs, weight_program
+from evo_jax.rollouts.protocol import Completion, OnGroup, Progress, RolloutError, RolloutRequest, RolloutStats, require_fits
 from evo_jax.sharding import make_mesh
 
 COMPLETION_BUCKET_TOKENS = 16
@@ -87,8 +89,15 @@ class EmbeddedEngine:
         self._weights = jax.block_until_ready(self._prepare(params))
         self._version = policy_version
 
-    def generate(self, requests: Sequence[RolloutRequest], on_progress: Progress | None = None) -> list[list[Completion]]:
-        """Complete every request; see `RolloutEngine.generate`."""
+    def generate(
+        self,
+        requests: Sequence[RolloutRequest],
+        on_progress: Progress | None = None,
+        *,
+        on_group: OnGroup | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[Completion]]:
+        """Complete every request; see `RolloutEngine.generate`. `should_stop` is asked between two dispatches."""
         if self._closed:
             raise RolloutError("the rollout engine is closed")
         if self._weights is None:
@@ -97,11 +106,21 @@ class EmbeddedEngine:
         pools: dict[PoolShape, list[int]] = defaultdict(list)
         for index, request in enumerate(requests):
             pools[self.pool_shape(request)].append(index)
-        report = GenerateReport(sum(request.group_size for request in requests), on_progress)
+        report = GenerateReport(sum(len(request.open_members) for request in requests), on_progress)
         results: list[list[Completion]] = [[] for _ in requests]
+
+        def ended() -> bool:
+            return self._closed or (should_stop is not None and should_stop())
+
         for shape, indices in pools.items():
             members = [requests[index] for index in indices]
-            for index, group in zip(indices, self._run_pool(shape, members, report), strict=True):
+
+            def told(place: int, group: list[Completion], indices: list[int] = indices) -> None:
+                if on_group is not None:
+                    on_group(indices[place], group)
+
+            pool = self._pool(shape, report)
+            for index, group in zip(indices, pool.run(members, report, ended, told), strict=True):
                 results[index] = group
         self.stats = report.stats(time.perf_counter() - began)
         return results
@@ -130,15 +149,15 @@ class EmbeddedEngine:
         rows = _multiple(max(1, min(PREFILL_TOKENS // bucket, tiles * seats)), least)
         return PoolShape(tiles, lanes, seats, bucket, capacity, rows, settings.dispatch_steps, truncated)
 
-    def _run_pool(self, shape: PoolShape, requests: Sequence[RolloutRequest], report: GenerateReport) -> list[list[Completion]]:
+    def _pool(self, shape: PoolShape, report: GenerateReport) -> Pool:
         assert self._weights is not None
         if shape not in self._programs:
             self._programs[shape] = compile_programs(shape, self._config, self._dtype, self._eos_token_ids, self._devices)
             report.compiles += 1
             report.compile_s += self._programs[shape].compile_s
-        pool = Pool(shape, self._programs[shape], self._weights, self._tokenizer, self._eos_token_ids)
-        drafts = pool.run(requests, report, lambda: self._closed)
-        return [[draft.complete(self._tokenizer, self._version) for draft in group] for group in drafts]
+        extend = functools.partial(compile_extend, shape, self._config, self._dtype, self._devices)
+        sources = Sources(self._programs[shape], extend, self._weights, self._version)
+        return Pool(shape, sources, self._tokenizer, self._eos_token_ids)
 
 
 def _bucket(tokens: int, step: int) -> int:

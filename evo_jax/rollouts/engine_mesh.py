@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from evo_jax.policy.attention import causal_attend
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.rollouts.forward import LAYER_AXES, VOCABULARY_AXES, Weights
-from evo_jax.rollouts.kv_cache import LayerCache, PromptKV, SlotView, attend_decode, seat_prompt
+from evo_jax.rollouts.kv_cache import LayerCache, PromptKV, RowsView, SlotView, attend_decode, attend_extend, seat_prompt
 from evo_jax.rollouts.protocol import RolloutError
 from evo_jax.sharding import RULES, named_sharding, shards
 
@@ -110,6 +110,25 @@ class EngineMesh:
 
         axes = ("lanes", "whole", "parts", "whole")
         return self._mapped(local, (axes, axes, axes), ("lanes", "whole", "parts"))(q, k, v)
+
+    def attend_extend(
+        self, cache: LayerCache, view: RowsView, q: Float[Array, "KV G K M"], k: Array, v: Array
+    ) -> tuple[LayerCache, Float[Array, "M HK"]]:
+        """`kv_cache.attend_extend`: every device computes all rows on its own heads, and those of its own lanes count."""
+        if self.mesh.size == 1:
+            return attend_extend(cache, view, q, k, v)
+
+        def local(cache: LayerCache, view: RowsView, q: Array, k: Array, v: Array) -> tuple[LayerCache, Array]:
+            slots = cache.own_k.shape[0]
+            place = view.slots - jax.lax.axis_index(RULES["lanes"]) * slots
+            mine = (place >= 0) & (place < slots)
+            cache, out = attend_extend(cache, view._replace(slots=jnp.where(mine, place, slots)), q, k, v)
+            counts = jnp.repeat(mine, view.own_bias.shape[1])[:, None]
+            return cache, jax.lax.psum(jnp.where(counts, out, 0), RULES["lanes"])
+
+        heads, whole = ("parts", "whole", "whole"), _record(RowsView, **dict.fromkeys(RowsView._fields, ()))
+        inputs = (CACHE_AXES, whole, ("parts", "whole", "whole", "whole"), heads, heads)
+        return self._mapped(local, inputs, (CACHE_AXES, ("whole", "parts")))(cache, view, q, k, v)
 
     def seat(self, caches: list[LayerCache], staged: list[PromptKV], row: Array, tile: Array, seat: Array) -> list[LayerCache]:
         """`kv_cache.seat_prompt` for every layer: whoever holds the prompt sends it, whoever holds the tile keeps it."""

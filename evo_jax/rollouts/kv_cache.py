@@ -66,6 +66,33 @@ class SlotView(NamedTuple):
     write_at: Int[Array, " S"]
 
 
+class RowsView(NamedTuple):
+    """Which completions `attend_extend` reads tokens into, from which token on; a row with slot S has no completion.
+
+    `seats` count within the slot's tile.
+    """
+
+    slots: Int[Array, " F"]
+    seats: Int[Array, " F"]
+    starts: Int[Array, " F"]
+    prompt_bias: Float[Array, "F P"]
+    own_bias: Float[Array, "F W C"]
+
+
+def rows_view(
+    shape: PoolShape,
+    slots: Int[Array, " F"],
+    seats: Int[Array, " F"],
+    prompt_lengths: Int[Array, " F"],
+    starts: Int[Array, " F"],
+    width: int,
+) -> RowsView:
+    """The view of `width` tokens a row: each sees its prompt, the completion's tokens before it, and itself."""
+    prompt = _bias(jnp.arange(shape.prompt_tokens) < prompt_lengths[:, None])
+    last = starts[:, None] + jnp.arange(width)
+    return RowsView(slots, seats, starts, prompt, _bias(jnp.arange(shape.completion_tokens) <= last[..., None]))
+
+
 def empty_caches(shape: PoolShape, config: ModelConfig, dtype: DTypeLike) -> list[LayerCache]:
     """Zeroed caches, one a layer."""
     kv, size = config.num_kv_heads, config.head_size
@@ -151,6 +178,41 @@ def attend_decode(
     total = own[1] * parts[0] + shared[1] * parts[1]
     out = (own[2] * parts[0] + shared[2] * parts[1]) / total
     return cache, out.astype(q.dtype).reshape(slots, -1)
+
+
+def attend_extend(
+    cache: LayerCache,
+    view: RowsView,
+    q: Float[Array, "KV G K M"],
+    k: Float[Array, "KV K M"],
+    v: Float[Array, "KV K M"],
+) -> tuple[LayerCache, Float[Array, "M HK"]]:
+    """Several tokens of some completions at once (M = F * W, row by row): keys and values written, then attention as in
+    `attend_decode`. What a row without a slot, or past the cache's end, would write is dropped."""
+    kv, group, size, _ = q.shape
+    rows, width = view.own_bias.shape[:2]
+    slots, tiles = cache.own_k.shape[0], cache.prompt_k.shape[0]
+
+    def by_row(x: Array) -> Array:
+        return jnp.moveaxis(x.reshape(*x.shape[:-1], rows, width), (-2, -1), (0, 1))
+
+    at = view.slots[:, None], view.starts[:, None] + jnp.arange(width)
+    own_k = cache.own_k.at[at[0], :, :, at[1]].set(by_row(k), mode="drop")
+    own_v = cache.own_v.at[at[0], :, at[1]].set(by_row(v), mode="drop")
+    slot = jnp.minimum(view.slots, slots - 1)
+    tile = slot // (slots // tiles)
+    queries = by_row(q).astype(q.dtype)
+    scores = [
+        jnp.einsum("fwngk,fnkc->fngwc", queries, own_k[slot], preferred_element_type=jnp.float32) * size**-0.5
+        + view.own_bias[:, None, None],
+        jnp.einsum("fwngk,fnpk->fngwp", queries, cache.prompt_k[tile, :, view.seats], preferred_element_type=jnp.float32)
+        * size**-0.5
+        + view.prompt_bias[:, None, None, None],
+    ]
+    weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1).astype(own_v.dtype)
+    values = jnp.concatenate([own_v[slot], cache.prompt_v[tile, :, view.seats]], axis=2)
+    out = jnp.einsum("fngwc,fnck->fwngk", weights, values, preferred_element_type=jnp.float32)
+    return cache._replace(own_k=own_k, own_v=own_v), out.astype(q.dtype).reshape(rows * width, kv * group * size)
 
 
 def _softmax_sums(scores: Array, values: Array, spec: str) -> tuple[Array, Array, Array]:

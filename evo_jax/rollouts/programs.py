@@ -1,4 +1,5 @@
-"""The compiled programs of a decoding pool: prefill prompts, seat one, decode several steps. Compiled once per shape.
+"""The compiled programs of a decoding pool: prefill prompts, seat one, decode several steps, and, where a pool goes on with
+completions begun elsewhere, read their tokens in. Compiled once per shape.
 
 Every program is a pure function of its arguments and donates what it replaces; engines of one process share them. Left out:
 which prompt goes where (`scheduler.py`), text and stop strings (`embedded.py`).
@@ -23,10 +24,14 @@ from evo_jax.policy.decoder import abstract_decoder
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.rollouts.engine_mesh import CACHE_AXES, COLUMNS, STAGED_AXES, EngineMesh
 from evo_jax.rollouts.forward import Weights, column_hidden, column_logits, prepare_weights
-from evo_jax.rollouts.kv_cache import LayerCache, PoolShape, PromptKV, SlotView, empty_caches, own_bias, prompt_bias
+from evo_jax.rollouts.kv_cache import LayerCache, PoolShape, PromptKV, SlotView, empty_caches, own_bias, prompt_bias, rows_view
 from evo_jax.rollouts.sampling import SamplingControls, completion_keys, sample_tokens, token_uniforms
 
 logger = logging.getLogger(__name__)
+
+# Columns that reading in works on at once, and the tokens of one completion among them.
+EXTEND_COLUMNS = 256
+EXTEND_TOKENS = 32
 
 
 class PoolState(NamedTuple):
@@ -61,6 +66,18 @@ class SlotControls(NamedTuple):
     seeds: Int[np.ndarray, " S"]
     members: Int[np.ndarray, " S"]
     sampling: SamplingControls
+
+
+class Chunk(NamedTuple):
+    """Tokens that some completions have so far, a row each: `lengths` of them, from number `starts` on; a row with slot S is
+    empty."""
+
+    tokens: Int[np.ndarray, "F W"]
+    lengths: Int[np.ndarray, " F"]
+    starts: Int[np.ndarray, " F"]
+    slots: Int[np.ndarray, " F"]
+    seats: Int[np.ndarray, " F"]
+    prompt_lengths: Int[np.ndarray, " F"]
 
 
 class Decoded(NamedTuple):
@@ -146,6 +163,30 @@ def lower_programs(
     )
 
 
+@functools.cache
+def compile_extend(
+    shape: PoolShape, config: ModelConfig, dtype: DTypeLike, devices: EngineMesh
+) -> Callable[[Weights, PoolState, Chunk], PoolState]:
+    """The program that reads a chunk in: the state after those tokens, whoever sampled them, under these weights."""
+    began = time.perf_counter()
+    weights = devices.weights(prepared_shapes(config, dtype, devices))
+    state = _placed_state(shape, config, dtype, devices)
+    chunk = devices.placed_all(jax.eval_shape(lambda: empty_chunk(shape)))
+    places = jax.tree.map(lambda x: x.sharding, state)
+    extend = functools.partial(_extend, shape, config, devices)
+    compiled = jax.jit(extend, donate_argnums=1, out_shardings=places).lower(weights, state, chunk).compile()
+    logger.info("compiled reading in for rollout pool %s in %.1f s", shape, time.perf_counter() - began)
+    return compiled
+
+
+def empty_chunk(shape: PoolShape) -> Chunk:
+    """A chunk of no completions."""
+    width = min(EXTEND_TOKENS, shape.completion_tokens)
+    rows = max(1, EXTEND_COLUMNS // width)
+    zeros = [np.zeros(rows, np.int32) for _ in range(3)]
+    return Chunk(np.zeros((rows, width), np.int32), np.ones(rows, np.int32), zeros[0], np.full(rows, shape.slots, np.int32), *zeros[1:])
+
+
 def weight_program(config: ModelConfig, dtype: DTypeLike, devices: EngineMesh) -> Callable[[nnx.State], Weights]:
     """The jitted `prepare_weights`, whose results lie where the other programs expect them."""
     prepare = functools.partial(prepare_weights, config=config, dtype=dtype, parts=devices.parts)
@@ -211,6 +252,25 @@ def _seat(devices: EngineMesh, state: PoolState, staged: Staged, row: Array, til
     column = jax.lax.dynamic_slice_in_dim(staged.hidden, row, 1, axis=1)
     hidden = jax.lax.dynamic_update_slice(state.seat_hidden, column, (0, tile * seats + seat))
     return state._replace(caches=caches, seat_hidden=hidden)
+
+
+def _extend(
+    shape: PoolShape, config: ModelConfig, devices: EngineMesh, weights: Weights, state: PoolState, chunk: Chunk
+) -> PoolState:
+    """The state with the chunk's tokens read in, and each row's hidden state after its last."""
+    rows, width = chunk.tokens.shape
+    view = rows_view(shape, *map(jnp.asarray, (chunk.slots, chunk.seats, chunk.prompt_lengths, chunk.starts)), width)
+    new_caches: list[LayerCache] = []
+
+    def attend(layer: int, q: Array, k: Array, v: Array) -> Array:
+        cache, out = devices.attend_extend(state.caches[layer], view, q, k, v)
+        new_caches.append(cache)
+        return out
+
+    positions = (view.starts + chunk.prompt_lengths)[:, None] + jnp.arange(width)
+    hidden = column_hidden(weights, config, jnp.asarray(chunk.tokens).reshape(-1), positions.reshape(-1), attend)
+    last = hidden[:, jnp.arange(rows) * width + chunk.lengths - 1]
+    return PoolState(new_caches, state.hidden.at[:, view.slots].set(last, mode="drop"), state.seat_hidden)
 
 
 def _decode(

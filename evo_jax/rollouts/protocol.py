@@ -1,7 +1,9 @@
 """What a rollout engine is: requests in, completions out, in order; no arrays of the accelerator cross this seam.
 
 A request fixes its own randomness, so that its completions depend neither on what they were batched with nor on when
-they ran. Left out: how tokens are made (`embedded.py`), how records become batches (`batches.py`).
+they ran. Sampling can be stopped and gone on with, under other weights too: an unfinished completion keeps its tokens, each with
+its log-prob and the version it was sampled under, and `RolloutRequest.begun` hands it back. Left out: how tokens are made
+(`embedded.py`), how records become batches (`batches.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ FinishReason = Literal["stop", "length", "abort"]
 
 # (completions finished, completions asked for, tokens generated so far) of one `generate` call.
 Progress = Callable[[int, int, int], None]
+# Told of every group that is finished: its place among the requests, and its completions.
+OnGroup = Callable[[int, "list[Completion]"], None]
 
 
 class RolloutError(Exception):
@@ -56,13 +60,18 @@ class SamplingParams:
 @dataclass(frozen=True)
 class RolloutRequest:
     """`group_size` completions of one prompt. Completion g is drawn with the key fold_in(key(seed), g), and its token
-    number n with fold_in of that and n; `seed` in [0, 2^31)."""
+    number n with fold_in of that and n; `seed` in [0, 2^31).
+
+    `begun` is empty, or what a stopped `generate` brought for this request: aborted completions are gone on with from their
+    last token, finished ones come back as they are.
+    """
 
     request_id: str
     prompt_tokens: tuple[int, ...]
     group_size: int
     seed: int
     sampling: SamplingParams
+    begun: tuple[Completion, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompt_tokens:
@@ -71,6 +80,14 @@ class RolloutRequest:
             raise RolloutError(f"request {self.request_id}: group_size={self.group_size} must be at least 1")
         if not 0 <= self.seed < 2**31:
             raise RolloutError(f"request {self.request_id}: seed={self.seed} must lie in [0, 2^31)")
+        if self.begun and len(self.begun) != self.group_size:
+            raise RolloutError(f"request {self.request_id}: {len(self.begun)} of {self.group_size} completions were begun")
+
+    @property
+    def open_members(self) -> list[int]:
+        """The members of the group that are not finished."""
+        reasons = [completion.finish_reason for completion in self.begun] or ["abort"] * self.group_size
+        return [member for member, reason in enumerate(reasons) if reason == "abort"]
 
 
 @dataclass(frozen=True)
@@ -79,15 +96,21 @@ class Completion:
 
     `tokens` end with the end-of-sequence token if one was sampled, or with the token that completed a stop string; `text` is
     decoded without special tokens and cut in front of the stop string. `logprobs` are natural
-    logarithms under the temperature distribution over the whole vocabulary, before top-k and top-p. `finish_reason`:
-    'stop' at an end-of-sequence token or stop string, 'length' at the token limit, 'abort' when the engine was closed.
+    logarithms under the temperature distribution over the whole vocabulary, before top-k and top-p, and those of each token are
+    under the weights of its entry in `policy_versions`, which never fall. `finish_reason`: 'stop' at an end-of-sequence token or
+    stop string, 'length' at the token limit, 'abort' when sampling was stopped before its end.
     """
 
     tokens: Int32[np.ndarray, " n"]
     logprobs: Float32[np.ndarray, " n"]
     text: str
     finish_reason: FinishReason
-    policy_version: int
+    policy_versions: Int32[np.ndarray, " n"]
+
+    @property
+    def policy_version(self) -> int:
+        """The oldest version that a token was sampled under; -1 where there is no token."""
+        return int(self.policy_versions[0]) if len(self.policy_versions) else -1
 
 
 @dataclass(frozen=True)
@@ -126,8 +149,18 @@ class RolloutEngine(Protocol):
         """Sample from `params` (the decoder's nnx parameter state) from now on; the caller keeps its arrays."""
         ...
 
-    def generate(self, requests: Sequence[RolloutRequest], on_progress: Progress | None = None) -> list[list[Completion]]:
-        """For every request, in order, its `group_size` completions, in order. Raises RolloutError before any work."""
+    def generate(
+        self,
+        requests: Sequence[RolloutRequest],
+        on_progress: Progress | None = None,
+        *,
+        on_group: OnGroup | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[Completion]]:
+        """For every request, in order, its `group_size` completions, in order. Raises RolloutError before any work.
+
+        `should_stop` is asked again and again: once it says so, what is unfinished comes back aborted, as far as it is.
+        """
         ...
 
     def close(self) -> None:

@@ -24,11 +24,11 @@ class Placement:
 
 
 class Scheduler:
-    """Deals the completions of requests 0..n-1, `group_sizes` of each, to `tiles` x `lanes` with `seats` prompts a tile."""
+    """Deals the completions of requests 0..n-1, `members` of each, to `tiles` x `lanes` with `seats` prompts a tile."""
 
-    def __init__(self, group_sizes: Sequence[int], *, tiles: int, lanes: int, seats: int) -> None:
-        self._waiting = deque(range(len(group_sizes)))
-        self._pending = [deque(range(size)) for size in group_sizes]
+    def __init__(self, members: Sequence[Sequence[int]], *, tiles: int, lanes: int, seats: int) -> None:
+        self._waiting = deque(request for request, wanted in enumerate(members) if wanted)
+        self._pending = [deque(wanted) for wanted in members]
         self._started: list[int] = []  # requests begun that still have members without a lane
         self._seated: list[list[int | None]] = [[None] * seats for _ in range(tiles)]
         self._lanes: list[list[int | None]] = [[None] * lanes for _ in range(tiles)]  # seat of the lane, None if free

@@ -52,7 +52,7 @@ def build_scored(
         lengths=length_array.reshape(-1).astype(np.int32),
         rollout_logprobs=-rng.uniform(0.5, 4.0, (prompts * group, longest)).astype(np.float32),
         truncated=masks[1].reshape(-1),
-        policy_versions=np.zeros(prompts * group, np.int32),
+        policy_versions=np.zeros((prompts * group, longest), np.int32),
     )
     invalid_members = masks[0].reshape(-1)
     return ScoredBatch(rollouts, reward_array.reshape(-1), ~invalid_members, np.zeros_like(invalid_members))

@@ -83,4 +83,4 @@ class EngineDouble:
 
 
 def _completion(text: str, finish_reason: str = "stop") -> Completion:
-    return Completion(np.array([5], np.int32), np.array([-0.1], np.float32), text, finish_reason, 0)  # type: ignore[arg-type]
+    return Completion(np.array([5], np.int32), np.array([-0.1], np.float32), text, finish_reason, np.zeros(1, np.int32))  # type: ignore[arg-type]

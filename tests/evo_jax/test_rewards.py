@@ -37,7 +37,7 @@ def rollouts_of(instances: list[Instance], texts: tuple[str, ...]) -> RolloutBat
         lengths=np.ones(count, np.int32),
         rollout_logprobs=np.zeros((count, 1), np.float32),
         truncated=np.zeros(count, np.bool_),
-        policy_versions=np.zeros(count, np.int32),
+        policy_versions=np.zeros((count, 1), np.int32),
     )
 
 

@@ -1,5 +1,7 @@
 """Tests of evo_jax/rollouts/batches.py."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def prompts(count=2, group_size=2):
 
 def completion(tokens, reason="stop", version=5):
     logprobs = -np.arange(1, len(tokens) + 1, dtype=np.float32)
-    return Completion(np.array(tokens, np.int32), logprobs, "".join(map(str, tokens)), reason, version)
+    return Completion(np.array(tokens, np.int32), logprobs, "".join(map(str, tokens)), reason, np.full(len(tokens), version, np.int32))
 
 
 def test_rows_follow_the_groups_and_are_padded_to_a_bucket():
@@ -26,7 +28,7 @@ def test_rows_follow_the_groups_and_are_padded_to_a_bucket():
     assert batch.rollout_logprobs.tolist() == [[-1, -2, -3, 0], [-1, 0, 0, 0], [0, 0, 0, 0], [-1, -2, 0, 0]]
     assert batch.lengths.tolist() == [3, 1, 0, 2]
     assert batch.truncated.tolist() == [False, True, False, False]
-    assert batch.policy_versions.tolist() == [5] * 4
+    assert batch.policy_versions.tolist() == [[5, 5, 5, 0], [5, 0, 0, 0], [0, 0, 0, 0], [5, 5, 0, 0]]
     assert batch.texts == ("789", "4", "", "56")
     assert batch.prompt_of(2).instance_id == "instance1"
 
@@ -34,6 +36,15 @@ def test_rows_follow_the_groups_and_are_padded_to_a_bucket():
 def test_missing_completions_are_refused():
     with pytest.raises(RolloutError, match=r"2 prompts x 2 completions were expected, groups of \[2, 1\]"):
         to_rollout_batch(prompts(), [[completion([1])] * 2, [completion([1])]])
+
+
+def test_a_completion_of_several_versions_keeps_each_token_s_own_and_an_unfinished_one_is_no_rollout():
+    spanning = dataclasses.replace(completion([7, 8, 9]), policy_versions=np.array([3, 3, 4], np.int32))
+    batch = to_rollout_batch(prompts(1), [[spanning, completion([1])]], length_bucket_tokens=4)
+    assert batch.policy_versions.tolist() == [[3, 3, 4, 0], [5, 0, 0, 0]]
+    assert batch.oldest_versions.tolist() == [3, 5]
+    with pytest.raises(RolloutError, match="1 of 2 completions were stopped"):
+        to_rollout_batch(prompts(1), [[spanning, completion([1], "abort")]])
 
 
 def test_requests_get_seeds_of_their_own_that_are_hashed():

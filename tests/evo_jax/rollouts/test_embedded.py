@@ -193,3 +193,87 @@ def test_closing_aborts_what_is_open(decoder):
     reasons = {completion.finish_reason for group in results for completion in group}
     assert "abort" in reasons
     assert [len(group) for group in results] == [8] * 4
+
+
+def stopped_after(engine, requests, groups):
+    """What `generate` brings when it is stopped once so many groups are finished, and the places of those."""
+    finished = {}
+    found = engine.generate(requests, on_group=finished.__setitem__, should_stop=lambda: len(finished) >= groups)
+    assert all(found[place] is group for place, group in finished.items())
+    return found, set(finished)
+
+
+def go_on(requests, groups):
+    return [dataclasses.replace(asked, begun=tuple(group)) for asked, group in zip(requests, groups, strict=True)]
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_stopped_and_gone_on_with_under_other_weights_each_token_has_the_logprob_of_its_version(family):
+    old, new = (tiny_decoder(FAMILIES[family], seed=seed) for seed in (0, 9))
+    engine = make_engine(old, version=3)
+    requests = [request(i, 3 + 3 * i, 3, 2 + 9 * (i % 2), temperature=0.8) for i in range(5)]
+    found, finished = stopped_after(engine, requests, 1)
+    assert 0 < len(finished) < 5
+    engine.load_weights(nnx.state(new), 4)
+    spanning = 0
+    for asked, begun, group in zip(requests, found, engine.generate(go_on(requests, found)), strict=True):
+        for before, completion in zip(begun, group, strict=True):
+            if before.finish_reason != "abort":
+                assert completion is not before
+                same(completion, before)
+            kept = len(before.tokens)
+            assert completion.finish_reason in ("stop", "length")
+            assert completion.policy_versions.tolist() == [3] * kept + [4] * (len(completion.tokens) - kept)
+            assert completion.tokens[:kept].tolist() == before.tokens.tolist()
+            rows = np.arange(len(completion.tokens))
+            for decoder, span in ((old, slice(kept)), (new, slice(kept, None))):
+                expected = plain_logprobs(decoder, asked.prompt_tokens, completion.tokens, 0.8)
+                expected = expected[rows, completion.tokens]
+                np.testing.assert_allclose(completion.logprobs[span], expected[span], atol=2e-5)
+            spanning += 0 < kept < len(completion.tokens)
+    assert spanning
+
+
+def test_stopped_again_and_again_the_tokens_are_those_of_one_run(decoder):
+    engine = make_engine(decoder, dispatch_steps=2)
+    # Greedy, so that rounding in the last bit decides nothing; over 32 tokens, so that one is read in in several parts.
+    requests = [request(i, 4 + 3 * i, 2, 40 if i == 1 else 9, temperature=0.0) for i in range(4)]
+    expected = engine.generate(requests)
+    open_requests, stops = requests, 0
+    while any(asked.open_members for asked in open_requests):
+        asked_before = [0]
+
+        def second_time(asked_before=asked_before):
+            asked_before[0] += 1
+            return asked_before[0] > 2
+
+        open_requests = go_on(requests, engine.generate(open_requests, should_stop=second_time))
+        stops += 1
+    assert stops > 5
+    for asked, group in zip(open_requests, expected, strict=True):
+        for completion, other in zip(asked.begun, group, strict=True):
+            assert completion.tokens.tolist() == other.tokens.tolist()
+            assert (completion.text, completion.finish_reason) == (other.text, other.finish_reason)
+            np.testing.assert_allclose(completion.logprobs, other.logprobs, atol=1e-5)
+
+
+def test_a_stop_string_over_the_seam_is_found(engine):
+    tokenizer = byte_tokenizer()
+    asked = request(5, 6, 4, 16)
+    for position, full in enumerate(engine.generate([asked])[0]):
+        text = tokenizer.decode(full.tokens[3:5].tolist())
+        if len(text) != 2 or "\ufffd" in text or text in tokenizer.decode(full.tokens[:4].tolist()):
+            continue
+        parts = {"tokens": full.tokens[:4], "logprobs": full.logprobs[:4], "policy_versions": full.policy_versions[:4]}
+        begun = [dataclasses.replace(full, finish_reason="abort", text="", **parts)] * 4
+        stopped = dataclasses.replace(asked, sampling=SamplingParams(16, stop=(text,)), begun=tuple(begun))
+        cut = engine.generate([stopped])[0][position]
+        assert (cut.finish_reason, cut.tokens.tolist()) == ("stop", full.tokens[:5].tolist())
+        break
+    else:
+        pytest.fail("no completion had two characters in a row to stop at")
+
+
+def test_a_group_begun_in_part_is_refused():
+    with pytest.raises(RolloutError, match="request 0: 1 of 3 completions were begun"):
+        dataclasses.replace(request(0), begun=(None,))

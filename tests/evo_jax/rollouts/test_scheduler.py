@@ -9,7 +9,7 @@ from evo_jax.rollouts.scheduler import Scheduler
 
 
 def test_each_group_gets_a_tile_of_its_own_first():
-    scheduler = Scheduler([4, 4, 4], tiles=2, lanes=4, seats=2)
+    scheduler = Scheduler([range(4)] * 3, tiles=2, lanes=4, seats=2)
     placed = scheduler.place()
     assert [(p.tile, p.request, p.member) for p in placed] == [(0, 0, m) for m in range(4)] + [(1, 1, m) for m in range(4)]
     assert [p.seats_prompt for p in placed] == [True, False, False, False] * 2
@@ -17,7 +17,7 @@ def test_each_group_gets_a_tile_of_its_own_first():
 
 
 def test_a_draining_tile_begins_the_next_group_at_its_second_seat():
-    scheduler = Scheduler([4, 4, 4], tiles=2, lanes=4, seats=2)
+    scheduler = Scheduler([range(4)] * 3, tiles=2, lanes=4, seats=2)
     scheduler.place()
     scheduler.free(1, 2)
     (placed,) = scheduler.place()
@@ -28,7 +28,7 @@ def test_a_draining_tile_begins_the_next_group_at_its_second_seat():
 
 
 def test_one_seat_waits_for_the_last_of_its_group():
-    scheduler = Scheduler([2, 2], tiles=1, lanes=2, seats=1)
+    scheduler = Scheduler([range(2)] * 2, tiles=1, lanes=2, seats=1)
     scheduler.place()
     scheduler.free(0, 0)
     assert scheduler.place() == []
@@ -42,7 +42,7 @@ def test_one_seat_waits_for_the_last_of_its_group():
 )
 def test_every_completion_is_placed_once_at_a_seat_with_its_prompt(sizes, tiles, lanes, seats, seed):
     rng = random.Random(seed)
-    scheduler = Scheduler(sizes, tiles=tiles, lanes=lanes, seats=seats)
+    scheduler = Scheduler(list(map(range, sizes)), tiles=tiles, lanes=lanes, seats=seats)
     taken, prompt_at, sitting, seen = set(), {}, {}, []
     while scheduler.has_pending or not scheduler.is_idle:
         placed = scheduler.place()
