@@ -1,13 +1,15 @@
 """One `generate` over a fleet: groups sent as servers have room, watched, sent again when a server fails, each kept once.
 
 One thread decides, worker threads wait for answers. A group is one call, so it comes back whole or not at all; its answer is
-kept only from the call that is current for it. Every wait has an end: a call by its time limit, a silent server by its
+kept only from the call that is current for it. To stop, servers are told to abort until every call has come back; what a call
+lost with a failing server had sampled is sampled again. Every wait has an end: a call by its time limit, a silent server by its
 health, a group by its number of tries. Left out: what servers are (`sglang_fleet.py`), what is said to them
 (`sglang_wire.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,14 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from evo_jax.rollouts.protocol import Completion, Progress, RolloutError, RolloutRequest
-from evo_jax.rollouts.sglang_client import ServerBusy, ServerError, ServerRefused
+from evo_jax.rollouts.protocol import Completion, OnGroup, Progress, RolloutError, RolloutRequest
+from evo_jax.rollouts.sglang_client import ServerBusy, ServerClient, ServerError, ServerRefused
 from evo_jax.rollouts.sglang_fleet import HEALTH_TIMEOUT_S, Fleet, Server
 from evo_jax.rollouts.sglang_routing import block_hashes, choose
 from evo_jax.rollouts.sglang_wire import WrongWeights
 from evo_jax.rollouts.weight_transport import PublishedWeights
 
 TICK_S = 0.5
+STOP_TICK_S = 0.05  # where somebody may want it to stop
+ABORT_TIMEOUT_S = 30.0
 BUSY_PAUSE_S = 0.5
 SILENT_CHECKS = 2
 
@@ -43,11 +47,22 @@ class DispatchSettings:
 class _Group:
     """One request on its way. `result` is written once."""
 
+    place: int
     request: RolloutRequest
     hashes: list[bytes]
     attempts: int = 0
     first_sent_s: float = 0.0
     result: list[Completion] | None = None
+
+    @property
+    def size(self) -> int:
+        """The completions that are asked for."""
+        return len(self.request.open_members)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every completion has ended."""
+        return self.result is not None and all(completion.finish_reason != "abort" for completion in self.result)
 
 
 @dataclass
@@ -70,7 +85,8 @@ class _Watch:
 
 
 class Dispatch:
-    """One run over a list of requests. `ask(server, request)` sends one group and reads its answer."""
+    """One run over a list of requests. `ask(server, request)` sends one group and reads its answer; its completions may be
+    aborted once `is_stopping`."""
 
     def __init__(
         self,
@@ -85,25 +101,42 @@ class Dispatch:
         self._pending: deque[_Group] = deque()
         self._calls: dict[Future[list[Completion]], _Call] = {}
         self._recoveries: dict[Future[None], Server] = {}
+        self._aborts: dict[str, Future[None]] = {}
+        self.is_stopping = False
         self._watches = {server.name: _Watch(time.monotonic()) for server in fleet.servers}
 
-    def run(self, requests: Sequence[RolloutRequest], on_progress: Progress | None) -> list[list[Completion]]:
-        """The completions of every request, in order; those of unfinished groups are empty and aborted when the engine was
-        closed.
+    def run(
+        self,
+        requests: Sequence[RolloutRequest],
+        on_progress: Progress | None,
+        on_group: OnGroup | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[Completion]]:
+        """The completions of every request, in order. Stopped by `should_stop`, unfinished ones come back as far as they are;
+        when the engine was closed, as they were begun.
 
         Raises RolloutError when a request is refused, a group failed too often, or no server is left.
         """
-        groups = [_Group(request, block_hashes(request.prompt_tokens)) for request in requests]
-        total = sum(request.group_size for request in requests)
-        self._pending.extend(groups)
+        groups = [_Group(place, request, block_hashes(request.prompt_tokens)) for place, request in enumerate(requests)]
+        total = sum(group.size for group in groups)
+        self._pending.extend(group for group in groups if group.size)
         capacity = sum(server.seat.capacity for server in self._fleet.servers)
         pool = ThreadPoolExecutor(capacity + 2 * len(self._fleet.servers), thread_name_prefix="sglang")
         try:
             while (self._pending or self._calls) and not self._is_closed():
-                self._send(pool)
-                self._wait()
-                if self._collect(pool) and on_progress is not None:
-                    kept = [completion for group in groups for completion in group.result or ()]
+                self.is_stopping = self.is_stopping or (should_stop is not None and should_stop())
+                if self.is_stopping:
+                    self._pending.clear()
+                    self._abort_calls(pool)
+                else:
+                    self._send(pool)
+                self._wait(TICK_S if should_stop is None else STOP_TICK_S)
+                finished = self._collect(pool)
+                for group in finished:
+                    if on_group is not None and group.result is not None:
+                        on_group(group.place, group.result)
+                if finished and on_progress is not None:
+                    kept = [completion for group in groups if group.is_finished for completion in group.result or ()]
                     on_progress(len(kept), total, sum(len(completion.tokens) for completion in kept))
                 self._check_health(pool)
         except (KeyboardInterrupt, SystemExit):
@@ -116,10 +149,10 @@ class Dispatch:
                     if server.client is not None:
                         server.client.drop_calls()
             for call in self._calls.values():
-                call.server.seat.remove(call.group.request.group_size)
+                call.server.seat.remove(call.group.size)
             # A server on its way back is waited for: the next step needs it, and nobody else may touch it meanwhile.
             pool.shutdown(wait=True, cancel_futures=True)
-        return [_aborted(group.request, self._weights.version) if group.result is None else group.result for group in groups]
+        return [_as_begun(group.request) if group.result is None else group.result for group in groups]
 
     def _send(self, pool: ThreadPoolExecutor) -> None:
         """Sends pending groups, in order, while a server has room."""
@@ -130,35 +163,42 @@ class Dispatch:
                 self._fleet.require_ready()
             servers = [server for server in ready if self._watches[server.name].not_before_s <= now]
             group = self._pending[0]
-            chosen = choose([server.seat for server in servers], group.hashes, group.request.group_size)
+            chosen = choose([server.seat for server in servers], group.hashes, group.size)
             if chosen is None:
                 return
             self._pending.popleft()
             server = servers[chosen]
             if server.seat.load == 0:
                 self._watches[server.name].heard_s = now
-            server.seat.add(group.request.group_size, group.hashes)
+            server.seat.add(group.size, group.hashes)
             group.attempts += 1
             group.first_sent_s = group.first_sent_s or now
             self._calls[pool.submit(self._ask, server, group.request)] = _Call(group, server, server.epoch)
 
-    def _wait(self) -> None:
+    def _abort_calls(self, pool: ThreadPoolExecutor) -> None:
+        """Tells every server with open calls to abort, again and again: a call may have been on its way the time before."""
+        for server in {call.server.name: call.server for call in self._calls.values()}.values():
+            last = self._aborts.get(server.name)
+            if server.client is not None and (last is None or last.done()):
+                self._aborts[server.name] = pool.submit(_abort_all, server.client)
+
+    def _wait(self, tick_s: float) -> None:
         waiting: list[Future[Any]] = [*self._calls, *self._recoveries]
         if waiting:
-            wait(waiting, TICK_S, FIRST_COMPLETED)
-        else:
+            wait(waiting, tick_s, FIRST_COMPLETED)
+        elif self._pending:
             time.sleep(BUSY_PAUSE_S)
 
-    def _collect(self, pool: ThreadPoolExecutor) -> bool:
-        """Takes in what has ended; whether a group is finished by it."""
-        finished = False
+    def _collect(self, pool: ThreadPoolExecutor) -> list[_Group]:
+        """Takes in what has ended; the groups that are finished by it."""
+        finished = []
         for recovery in [future for future in self._recoveries if future.done()]:
             server = self._recoveries.pop(recovery)
             recovery.result()
             self._watches[server.name] = _Watch(time.monotonic())
         for future in [future for future in self._calls if future.done()]:
             call = self._calls.pop(future)
-            call.server.seat.remove(call.group.request.group_size)
+            call.server.seat.remove(call.group.size)
             try:
                 result = future.result()
             except ServerError as error:
@@ -167,7 +207,8 @@ class Dispatch:
             watch = self._watches[call.server.name]
             watch.heard_s, watch.silent_checks = time.monotonic(), 0
             call.group.result = result
-            finished = True
+            if call.group.is_finished:
+                finished.append(call.group)
         return finished
 
     def _again(self, call: _Call, error: ServerError, pool: ThreadPoolExecutor) -> None:
@@ -178,7 +219,7 @@ class Dispatch:
         self._pending.appendleft(group)
         if isinstance(error, ServerBusy):
             group.attempts -= 1
-            call.server.seat.turned_away(request.group_size)
+            call.server.seat.turned_away(group.size)
             self._watches[call.server.name].not_before_s = time.monotonic() + BUSY_PAUSE_S
             if time.monotonic() - group.first_sent_s > self._settings.request_timeout_s:
                 raise RolloutError(
@@ -213,6 +254,12 @@ class Dispatch:
                 watch.check = pool.submit(server.client.is_alive, timeout_s)
 
 
-def _aborted(request: RolloutRequest, version: int) -> list[Completion]:
-    nothing = Completion(np.zeros(0, np.int32), np.zeros(0, np.float32), "", "abort", version)
-    return [nothing] * request.group_size
+def _abort_all(client: ServerClient) -> None:
+    # A server that can't be told is found out by its calls, or by its silence.
+    with contextlib.suppress(ServerError):
+        client.call("/abort_request", {"abort_all": True}, timeout_s=ABORT_TIMEOUT_S)
+
+
+def _as_begun(request: RolloutRequest) -> list[Completion]:
+    nothing = Completion(np.zeros(0, np.int32), np.zeros(0, np.float32), "", "abort", np.zeros(0, np.int32))
+    return list(request.begun) or [nothing] * request.group_size

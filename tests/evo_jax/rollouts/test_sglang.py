@@ -1,5 +1,6 @@
 """The engine against RecordedServer, a double that replays recorded answers; tests/integration has the real server."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -402,4 +403,89 @@ def test_elsewhere_than_on_one_cpu_the_first_rows_are_compared(params: nnx.State
         with pytest.raises(RolloutError, match=r"sglang\.check_weights"):
             engine.load_weights(params, 0)
         assert server.asked("/weights_checker") == checked + 1
+        engine.close()
+
+
+TOKENS = [50, 51, 52, 53]
+
+
+class Abortable:
+    """A double of a server that is told to abort: a call waits until then, and answers with what it has: two tokens of the first
+    member, nothing of the others. `lets_through` calls are answered whole at once."""
+
+    def __init__(self, lets_through: int = 0) -> None:
+        self.server: RecordedServer | None = None
+        self.lets_through = lets_through
+        self.told = threading.Event()
+
+    def __call__(self, route: str, body: Any) -> tuple[int, Any] | None:
+        assert self.server is not None
+        if route == "/abort_request":
+            assert body == {"abort_all": True}
+            self.told.set()
+            return 200, None
+        if route != "/generate":
+            return None
+        prompts = body["input_ids"] if isinstance(body["input_ids"][0], list) else [body["input_ids"]]
+        params = body["sampling_params"] if isinstance(body["sampling_params"], list) else [body["sampling_params"]]
+        if len(prompts) == 1 and params[0]["n"] > 1:
+            prompts, params = prompts * params[0]["n"], params * params[0]["n"]
+        if self.lets_through > 0:
+            self.lets_through -= 1
+            return 200, [self.member(TOKENS[len(prompt) - 3 :], "stop") for prompt in prompts]
+        assert self.told.wait(30)
+        return 200, [self.member(TOKENS[:2] if place == 0 else [], "abort") for place in range(len(prompts))]
+
+    def member(self, tokens: list[int], reason: str) -> dict[str, Any]:
+        assert self.server is not None
+        meta = {"finish_reason": {"type": reason}, "weight_version": self.server.version, "completion_tokens": len(tokens)}
+        return {"text": "", "meta_info": {**meta, "output_token_logprobs": [[-1.0, token, None] for token in tokens]}}
+
+
+def test_stopped_the_servers_abort_and_what_they_had_is_gone_on_with_under_the_next_version(
+    decoder: Decoder, tmp_path: Path
+) -> None:
+    aborting = Abortable(lets_through=1)
+    with RecordedServer(aborting) as server:
+        aborting.server = server
+        engine = make([server], tmp_path, capacity=4)
+        engine.load_weights(nnx.state(decoder), 0)
+        asked, finished = requests(5), {}
+        found = engine.generate(asked, on_group=finished.__setitem__, should_stop=lambda: bool(finished))
+        ((done, group),) = finished.items()
+        assert found[done] is group
+        left = [place for place in range(5) if place != done]
+        # Two groups find room, and one of them is answered; the others wait or were never sent.
+        sizes = [[len(completion.tokens) for completion in found[place]] for place in left]
+        assert [2, 0] in sizes
+        assert all(size in ([2, 0], [0, 0]) for size in sizes)
+        assert {completion.finish_reason for place in left for completion in found[place]} == {"abort"}
+        engine.load_weights(nnx.state(decoder), 1)
+        aborting.lets_through = 5
+        further = [dataclasses.replace(asked[place], begun=tuple(found[place])) for place in left]
+        for before, group in zip([found[place] for place in left], engine.generate(further, should_stop=lambda: False), strict=True):
+            for begun, completion in zip(before, group, strict=True):
+                kept = len(begun.tokens)
+                assert completion.tokens.tolist() == TOKENS
+                assert completion.policy_versions.tolist() == [0] * kept + [1] * (len(TOKENS) - kept)
+        engine.close()
+
+
+def test_a_call_that_a_server_lost_while_it_stopped_is_as_it_was_begun(decoder: Decoder, tmp_path: Path) -> None:
+    told = threading.Event()
+
+    def failing(route: str, body: Any) -> tuple[int, Any] | None:
+        if route == "/abort_request":
+            told.set()
+            return 500, {"error": "no"}
+        return (500, {"error": "gone"}) if route == "/generate" and told.wait(30) else None
+
+    with RecordedServer(failing) as server:
+        engine = make([server], tmp_path)
+        engine.load_weights(nnx.state(decoder), 0)
+        group = engine.generate(requests(1), should_stop=lambda: server.asked("/generate") > 0)[0]
+        assert [(len(completion.tokens), completion.finish_reason) for completion in group] == [(0, "abort")] * 2
+        told.clear()
+        server.interfere = lambda route, body: None
+        whole(engine.generate(requests(1)), requests(1))
         engine.close()

@@ -1,13 +1,14 @@
 """Tests of evo_jax/rollouts/sglang_wire.py."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
 
 from evo_jax.rollouts.protocol import RolloutRequest, SamplingParams
 from evo_jax.rollouts.sglang_client import ServerError
-from evo_jax.rollouts.sglang_wire import WrongWeights, generate_body, read_group
+from evo_jax.rollouts.sglang_wire import Reading, WrongWeights, generate_body, read_group
 from tests.evo_jax.rollouts.tiny_policy import EOS, byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
@@ -30,8 +31,9 @@ def member(text: str, *, more: tuple[int, ...] = (), reason: str = "length", ver
     return {"text": "what the server's tokenizer makes of it", "meta_info": meta}
 
 
-def read(answer: Any, asked: RolloutRequest) -> Any:
-    return read_group(answer, asked, tokenizer=TOKENIZER, eos_token_ids=(EOS,), label="run-3", version=3)
+def read(answer: Any, asked: RolloutRequest, version: int = 3, *, may_be_aborted: bool = False) -> Any:
+    reading = Reading(TOKENIZER, (EOS,), f"run-{version}", version)
+    return read_group(answer, asked, reading, may_be_aborted=may_be_aborted)
 
 
 def test_everything_that_shapes_the_distribution_is_said() -> None:
@@ -81,6 +83,36 @@ def test_a_completion_ends_where_the_embedded_engine_would_end_it() -> None:
 def test_another_version_is_never_taken(version: str) -> None:
     with pytest.raises(WrongWeights, match=version):
         read([member("ab"), member("ab", version=version)], request(2))
+
+
+def waiting_in_line() -> dict[str, Any]:
+    """What SGLang 0.5.23 says of a request that was aborted before it began."""
+    return {"text": "", "meta_info": {"finish_reason": {"type": "abort"}, "weight_version": "run-3", "completion_tokens": 0}}
+
+
+def test_a_group_that_was_told_to_stop_is_gone_on_with_member_by_member() -> None:
+    asked = request(3, 6, stop=("fg",))
+    stopped = read([member("abc", reason="abort"), member("xfg", reason="stop"), waiting_in_line()], asked, may_be_aborted=True)
+    assert [completion.finish_reason for completion in stopped] == ["abort", "stop", "abort"]
+    assert [len(completion.tokens) for completion in stopped] == [3, 3, 0]
+    further = dataclasses.replace(asked, begun=tuple(stopped))
+    body = generate_body(further, (EOS,))
+    assert body["input_ids"] == [[5, 6, *TOKENIZER.encode("abc")], [5, 6]]
+    assert [params["max_new_tokens"] for params in body["sampling_params"]] == [3, 6]
+    assert {params["n"] for params in body["sampling_params"]} == {1}
+    whole = read([member("def", version="run-4"), member("fgh", version="run-4")], further, 4)
+    assert [completion.text for completion in whole] == ["abcdef", "x", ""]
+    assert [completion.finish_reason for completion in whole] == ["length", "stop", "stop"]
+    assert [completion.policy_versions.tolist() for completion in whole] == [[3, 3, 3, 4, 4, 4], [3, 3, 3], [4, 4]]
+    assert whole[0].logprobs.tolist() == [-0.5, -1.5, -2.5] * 2
+    assert whole[1] is stopped[1]
+
+
+def test_nobody_but_us_may_abort_and_other_weights_are_not_taken_from_an_aborted_one_either() -> None:
+    with pytest.raises(ServerError, match="ended by abort"):
+        read(member("abc", reason="abort"), request())
+    with pytest.raises(WrongWeights, match="run-2"):
+        read(member("abc", reason="abort", version="run-2"), request(), may_be_aborted=True)
 
 
 def test_an_update_in_the_middle_of_a_completion_is_seen_in_its_spans() -> None:
