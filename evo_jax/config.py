@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from env_synth.config import EnvSynthConfig, ModelStagesConfig
+from evo_jax.setting_checks import ConfigError, above, at_least, one_of, strings, within
 
-
-class ConfigError(Exception):
-    """A setting that cannot be used; the message names it, its value and what would be accepted."""
+__all__ = ["Config", "ConfigError"]
 
 
 @dataclass
@@ -29,12 +28,12 @@ class PolicyConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for unknown choices."""
-        _one_of("policy.backend", self.backend, ("native",))
-        _one_of("policy.param_dtype", self.param_dtype, ("float32", "bfloat16"))
-        _one_of("policy.compute_dtype", self.compute_dtype, ("auto", "float32", "bfloat16"))
-        _one_of("policy.remat", self.remat, ("none", "full", "dots"))
-        _one_of("policy.attention", self.attention, ("auto", "xla", "splash"))
-        _at_least("policy.logits_chunk_tokens", self.logits_chunk_tokens, 1)
+        one_of("policy.backend", self.backend, ("native",))
+        one_of("policy.param_dtype", self.param_dtype, ("float32", "bfloat16"))
+        one_of("policy.compute_dtype", self.compute_dtype, ("auto", "float32", "bfloat16"))
+        one_of("policy.remat", self.remat, ("none", "full", "dots"))
+        one_of("policy.attention", self.attention, ("auto", "xla", "splash"))
+        at_least("policy.logits_chunk_tokens", self.logits_chunk_tokens, 1)
 
 
 @dataclass
@@ -55,7 +54,7 @@ class MeshConfig:
         """Raises ConfigError for sizes that no number of devices has."""
         for name, size in vars(self).items():
             if size != -1:
-                _at_least(f"mesh.{name}", size, 1)
+                at_least(f"mesh.{name}", size, 1)
         if self.sizes.count(-1) > 1:
             raise ConfigError(f"mesh={self.sizes} says -1 (all devices that are left) more than once")
 
@@ -81,7 +80,7 @@ class RolloutConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for counts below one and probabilities outside (0, 1]."""
-        _one_of("rollout.engine", self.engine, ("embedded", "sglang"))
+        one_of("rollout.engine", self.engine, ("embedded", "sglang"))
         for name in (
             "prompts_per_step",
             "max_prompt_tokens",
@@ -90,14 +89,14 @@ class RolloutConfig:
             "decode_steps_per_dispatch",
             "length_bucket_tokens",
         ):
-            _at_least(f"rollout.{name}", getattr(self, name), 1)
-        _at_least("rollout.group_size", self.group_size, 2)
-        _at_least("rollout.top_k", self.top_k, 0)
-        _above("rollout.temperature", self.temperature, 0.0)
-        _within("rollout.top_p", self.top_p, 0.0, 1.0, open_low=True)
-        _strings("rollout.stop", self.stop)
-        _within("rollout.max_staleness_steps", self.max_staleness_steps, 0, 1)
-        _above("rollout.max_logprob_difference", self.max_logprob_difference, 0.0, inclusive=True)
+            at_least(f"rollout.{name}", getattr(self, name), 1)
+        at_least("rollout.group_size", self.group_size, 2)
+        at_least("rollout.top_k", self.top_k, 0)
+        above("rollout.temperature", self.temperature, 0.0)
+        within("rollout.top_p", self.top_p, 0.0, 1.0, open_low=True)
+        strings("rollout.stop", self.stop)
+        within("rollout.max_staleness_steps", self.max_staleness_steps, 0, 1)
+        above("rollout.max_logprob_difference", self.max_logprob_difference, 0.0, inclusive=True)
         if self.max_staleness_steps and self.max_logprob_difference:
             raise ConfigError(
                 "rollout.max_logprob_difference compares engine and learner under the same weights: with "
@@ -130,8 +129,8 @@ class SGLangConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for unknown choices and for limits that allow nothing."""
-        _strings("sglang.urls", self.urls)
-        _strings("sglang.command", self.command)
+        strings("sglang.urls", self.urls)
+        strings("sglang.command", self.command)
         if any(not url.startswith(("http://", "https://")) for url in self.urls):
             raise ConfigError(f"sglang.urls={self.urls!r}: write every server as http://host:port")
         if len(set(self.urls)) != len(self.urls):
@@ -139,16 +138,16 @@ class SGLangConfig:
         for name in ("{model_path}", "{port}") if self.command else ():
             if not any(name in word for word in self.command):
                 raise ConfigError(f"sglang.command={self.command!r} has no {name}: the server would not know it")
-        _at_least("sglang.servers", self.servers, 1)
+        at_least("sglang.servers", self.servers, 1)
         if self.urls and self.servers != 1:
             raise ConfigError("sglang.servers counts the servers that sglang.command starts; with sglang.urls leave it at 1")
-        _one_of("sglang.weights_dtype", self.weights_dtype, ("auto", "float32", "bfloat16"))
-        _one_of("sglang.pause_mode", self.pause_mode, ("retract", "in_place"))
-        _one_of("sglang.check_weights", self.check_weights, ("first", "every", "off"))
+        one_of("sglang.weights_dtype", self.weights_dtype, ("auto", "float32", "bfloat16"))
+        one_of("sglang.pause_mode", self.pause_mode, ("retract", "in_place"))
+        one_of("sglang.check_weights", self.check_weights, ("first", "every", "off"))
         for name in ("start_timeout_s", "request_timeout_s", "health_interval_s"):
-            _above(f"sglang.{name}", getattr(self, name), 0.0)
-        _at_least("sglang.max_attempts", self.max_attempts, 1)
-        _at_least("sglang.max_restarts", self.max_restarts, 0)
+            above(f"sglang.{name}", getattr(self, name), 0.0)
+        at_least("sglang.max_attempts", self.max_attempts, 1)
+        at_least("sglang.max_restarts", self.max_restarts, 0)
 
 
 @dataclass
@@ -174,35 +173,35 @@ class ObjectiveConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for unknown choices and for options that contradict each other."""
-        _one_of("objective.advantage_scaling", self.advantage_scaling, ("none", "group_std"))
+        one_of("objective.advantage_scaling", self.advantage_scaling, ("none", "group_std"))
         aggregations = ("token_mean", "sequence_mean", "constant_length")
-        _one_of("objective.aggregation", self.aggregation, aggregations)
+        one_of("objective.aggregation", self.aggregation, aggregations)
         if (self.aggregation == "constant_length") != (self.constant_length_tokens > 0):
             raise ConfigError(
                 "objective.constant_length_tokens is the divisor of aggregation='constant_length': set both or neither "
                 f"(aggregation={self.aggregation!r}, constant_length_tokens={self.constant_length_tokens})"
             )
-        _within("objective.clip_low", self.clip_low, 0.0, 1.0, open_low=True)
-        _above("objective.clip_high", self.clip_high, 0.0)
+        within("objective.clip_low", self.clip_low, 0.0, 1.0, open_low=True)
+        above("objective.clip_high", self.clip_high, 0.0)
         if self.dual_clip != 0.0 and self.dual_clip <= 1.0:
             raise ConfigError(f"objective.dual_clip must be 0 (off) or above 1, got {self.dual_clip}")
-        _one_of("objective.kl_estimator", self.kl_estimator, ("none", "k2", "k3"))
+        one_of("objective.kl_estimator", self.kl_estimator, ("none", "k2", "k3"))
         if (self.kl_estimator == "none") != (self.kl_weight == 0.0):
             raise ConfigError(
                 "objective.kl_estimator and objective.kl_weight belong together: set both or neither "
                 f"(kl_estimator={self.kl_estimator!r}, kl_weight={self.kl_weight})"
             )
-        _above("objective.kl_weight", self.kl_weight, 0.0, inclusive=True)
-        _above("objective.rollout_correction_cap", self.rollout_correction_cap, 0.0)
-        _at_least("objective.max_backfill_prompts", self.max_backfill_prompts, 0)
+        above("objective.kl_weight", self.kl_weight, 0.0, inclusive=True)
+        above("objective.rollout_correction_cap", self.rollout_correction_cap, 0.0)
+        at_least("objective.max_backfill_prompts", self.max_backfill_prompts, 0)
         if self.max_backfill_prompts and not self.filter_zero_variance:
             raise ConfigError("objective.max_backfill_prompts needs objective.filter_zero_variance=True")
-        _above("objective.proposer_loss_scale", self.proposer_loss_scale, 0.0, inclusive=True)
-        _above("objective.entropy_floor", self.entropy_floor, 0.0, inclusive=True)
-        _above("objective.entropy_weight", self.entropy_weight, 0.0, inclusive=True)
+        above("objective.proposer_loss_scale", self.proposer_loss_scale, 0.0, inclusive=True)
+        above("objective.entropy_floor", self.entropy_floor, 0.0, inclusive=True)
+        above("objective.entropy_weight", self.entropy_weight, 0.0, inclusive=True)
         if (self.entropy_floor == 0.0) != (self.entropy_weight == 0.0):
             raise ConfigError("objective.entropy_floor and objective.entropy_weight belong together: set both or neither")
-        _at_least("objective.updates_per_batch", self.updates_per_batch, 1)
+        at_least("objective.updates_per_batch", self.updates_per_batch, 1)
 
 
 @dataclass
@@ -220,14 +219,14 @@ class OptimizerConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for rates and decays outside their range."""
-        _above("optimizer.learning_rate", self.learning_rate, 0.0)
-        _one_of("optimizer.schedule", self.schedule, ("constant", "linear", "cosine"))
-        _at_least("optimizer.warmup_steps", self.warmup_steps, 0)
-        _above("optimizer.weight_decay", self.weight_decay, 0.0, inclusive=True)
+        above("optimizer.learning_rate", self.learning_rate, 0.0)
+        one_of("optimizer.schedule", self.schedule, ("constant", "linear", "cosine"))
+        at_least("optimizer.warmup_steps", self.warmup_steps, 0)
+        above("optimizer.weight_decay", self.weight_decay, 0.0, inclusive=True)
         for name in ("adam_b1", "adam_b2"):
-            _within(f"optimizer.{name}", getattr(self, name), 0.0, 1.0)
-        _above("optimizer.adam_eps", self.adam_eps, 0.0)
-        _above("optimizer.max_grad_norm", self.max_grad_norm, 0.0)
+            within(f"optimizer.{name}", getattr(self, name), 0.0, 1.0)
+        above("optimizer.adam_eps", self.adam_eps, 0.0)
+        above("optimizer.max_grad_norm", self.max_grad_norm, 0.0)
 
 
 @dataclass
@@ -242,10 +241,10 @@ class LoraConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for unknown or repeated targets, and where rank and the other settings contradict each other."""
-        _at_least("lora.rank", self.rank, 0)
-        _strings("lora.targets", self.targets)
+        at_least("lora.rank", self.rank, 0)
+        strings("lora.targets", self.targets)
         for target in self.targets:
-            _one_of("lora.targets", target, self.TARGETS)
+            one_of("lora.targets", target, self.TARGETS)
         if len(set(self.targets)) != len(self.targets):
             raise ConfigError(f"lora.targets={self.targets!r} names a product twice")
         if self.rank == 0 and (self.targets or self.alpha != 0.0):
@@ -280,8 +279,8 @@ class LearnerConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for empty rows."""
-        _at_least("learner.row_tokens", self.row_tokens, 8)
-        _at_least("learner.rows_per_micro_batch", self.rows_per_micro_batch, 1)
+        at_least("learner.row_tokens", self.row_tokens, 8)
+        at_least("learner.rows_per_micro_batch", self.rows_per_micro_batch, 1)
 
 
 @dataclass
@@ -296,9 +295,9 @@ class DataConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for unknown rewards and empty banks."""
-        _one_of("data.rewards", self.rewards, ("verified", "random"))
-        _strings("data.seeds", self.seeds)
-        _strings("data.environments", self.environments)
+        one_of("data.rewards", self.rewards, ("verified", "random"))
+        strings("data.seeds", self.seeds)
+        strings("data.environments", self.environments)
         if not self.levels or any(not isinstance(level, int) or level < 0 for level in self.levels):
             raise ConfigError(f"data.levels must be one or more levels >= 0, got {self.levels!r}")
 
@@ -349,20 +348,20 @@ class EvolveConfig:
             "rounds_to_move",
             "min_round_replies",
         ):
-            _at_least(f"evolve.{name}", getattr(self, name), 1)
+            at_least(f"evolve.{name}", getattr(self, name), 1)
         for name in ("proposals_per_round", "composites_per_round", "max_composites_per_parent", "sentinel_rounds"):
-            _at_least(f"evolve.{name}", getattr(self, name), 0)
-        _at_least("evolve.proposal_group_size", self.proposal_group_size, 2)
-        _strings("evolve.themes", self.themes)
+            at_least(f"evolve.{name}", getattr(self, name), 0)
+        at_least("evolve.proposal_group_size", self.proposal_group_size, 2)
+        strings("evolve.themes", self.themes)
         for name in ("seed_sampling_floor", "repair_fraction", "raise_horizon_above", "mastered_sampling_fraction"):
-            _within(f"evolve.{name}", getattr(self, name), 0.0, 1.0)
-        _within("evolve.lower_level_below", self.lower_level_below, 0.0, self.raise_level_above)
-        _within("evolve.raise_level_above", self.raise_level_above, 0.0, 1.0)
-        _within("evolve.max_composite_parents", self.max_composite_parents, 2, 4)
-        _above("evolve.proposal_temperature", self.proposal_temperature, 0.0)
-        _one_of("evolve.sampling", self.sampling, ("learnability", "uniform"))
-        _above("evolve.refusal_penalty", self.refusal_penalty, 0.0, inclusive=True)
-        _within("evolve.max_failure_fraction", self.max_failure_fraction, 0.0, 1.0)
+            within(f"evolve.{name}", getattr(self, name), 0.0, 1.0)
+        within("evolve.lower_level_below", self.lower_level_below, 0.0, self.raise_level_above)
+        within("evolve.raise_level_above", self.raise_level_above, 0.0, 1.0)
+        within("evolve.max_composite_parents", self.max_composite_parents, 2, 4)
+        above("evolve.proposal_temperature", self.proposal_temperature, 0.0)
+        one_of("evolve.sampling", self.sampling, ("learnability", "uniform"))
+        above("evolve.refusal_penalty", self.refusal_penalty, 0.0, inclusive=True)
+        within("evolve.max_failure_fraction", self.max_failure_fraction, 0.0, 1.0)
 
 
 @dataclass
@@ -374,8 +373,8 @@ class CheckpointConfig:
 
     def validate(self) -> None:
         """Raises ConfigError where nothing could be resumed."""
-        _at_least("checkpoint.every_steps", self.every_steps, 1)
-        _at_least("checkpoint.keep", self.keep, 2)
+        at_least("checkpoint.every_steps", self.every_steps, 1)
+        at_least("checkpoint.keep", self.keep, 2)
 
 
 @dataclass
@@ -389,10 +388,10 @@ class EvaluationConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for empty evaluations."""
-        _at_least("evaluation.every_steps", self.every_steps, 0)
-        _at_least("evaluation.prompts_per_environment", self.prompts_per_environment, 1)
-        _at_least("evaluation.samples_per_prompt", self.samples_per_prompt, 1)
-        _above("evaluation.temperature", self.temperature, 0.0)
+        at_least("evaluation.every_steps", self.every_steps, 0)
+        at_least("evaluation.prompts_per_environment", self.prompts_per_environment, 1)
+        at_least("evaluation.samples_per_prompt", self.samples_per_prompt, 1)
+        above("evaluation.temperature", self.temperature, 0.0)
 
 
 @dataclass
@@ -418,7 +417,7 @@ class Config:
 
     def validate(self) -> None:
         """Raises ConfigError (or env_synth's SettingError) for the first setting that cannot be used."""
-        _at_least("steps", self.steps, 1)
+        at_least("steps", self.steps, 1)
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"seed must be in [0, 2^31), got {self.seed}")
         if not self.run_dir:
@@ -464,30 +463,3 @@ class Config:
         for name in ("decode_steps_per_dispatch", "length_bucket_tokens"):
             if getattr(rollout, name) != getattr(default, name):
                 raise ConfigError(f"rollout.{name} belongs to the embedded engine: SGLang servers have options of their own")
-
-
-def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name}={value!r} is not implemented: choose one of {', '.join(map(repr, choices))}")
-
-
-def _at_least(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise ConfigError(f"{name}={value} is too small: it must be at least {low}")
-
-
-def _above(name: str, value: float, low: float, *, inclusive: bool = False) -> None:
-    if not (value >= low if inclusive else value > low):
-        raise ConfigError(f"{name}={value} must be {'at least' if inclusive else 'above'} {low}")
-
-
-def _within(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
-    if not ((value > low if open_low else value >= low) and value <= high):
-        raise ConfigError(f"{name}={value} must lie in {'(' if open_low else '['}{low}, {high}]")
-
-
-def _strings(name: str, value: tuple[str, ...]) -> None:
-    if not isinstance(value, tuple) or any(not isinstance(item, str) for item in value):
-        raise ConfigError(f"{name} must be a tuple of strings, got {value!r}")
-    if any("," in item for item in value):
-        raise ConfigError(f"{name}={value!r}: on the command line write a tuple as \"('a', 'b')\"")

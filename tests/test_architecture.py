@@ -46,6 +46,7 @@ LAYERS = {
         ),
         ("policy", "sharding"),
         ("records", "config"),
+        ("setting_checks",),
     ),
     "env_synth": (
         ("admit", "play", "ray_fleet", "adapt", "export_environment"),

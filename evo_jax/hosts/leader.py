@@ -6,7 +6,7 @@ out: carrying out the acts on the other processes (`follower.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import jax
@@ -17,7 +17,7 @@ from evo_jax.hosts.acts import AskSignals, End, Generate, LoadWeights, Save, Upd
 from evo_jax.hosts.link import HostsError, Link, lost
 from evo_jax.learner import Learner, Metrics, TrainState
 from evo_jax.records import TrainBatch
-from evo_jax.rollouts.protocol import Completion, Progress, RolloutEngine, RolloutRequest, RolloutStats
+from evo_jax.rollouts.protocol import Completion, OnGroup, Progress, RolloutEngine, RolloutRequest, RolloutStats
 
 # What JAX's networks (gloo on CPUs, the coordination service everywhere) say when a process is gone.
 _LOST = ("gloo", "Gloo", "coordination service", "CoordinationService", "Connection reset", "Socket closed", "UNAVAILABLE")
@@ -44,10 +44,18 @@ class LeadingEngine:
         self._link.say(LoadWeights(policy_version))
         self._engine.load_weights(params, policy_version)
 
-    def generate(self, requests: Sequence[RolloutRequest], on_progress: Progress | None = None) -> list[list[Completion]]:
-        """See `RolloutEngine.generate`."""
+    def generate(
+        self,
+        requests: Sequence[RolloutRequest],
+        on_progress: Progress | None = None,
+        *,
+        on_group: OnGroup | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[Completion]]:
+        """See `RolloutEngine.generate`; every process would have to stop at the same dispatch, so none does."""
+        assert should_stop is None, "sampling ahead is refused in a job of several processes (limits.py)"
         self._link.say(Generate(tuple(requests)))
-        return self._engine.generate(requests, on_progress)
+        return self._engine.generate(requests, on_progress, on_group=on_group)
 
     def close(self) -> None:
         """Closes this process's engine; the others close theirs when they end."""

@@ -43,7 +43,8 @@ def to_rollout_batch(
 ) -> RolloutBatch:
     """The completions of `prompts`, padded with `pad_token_id` to a multiple of `length_bucket_tokens`.
 
-    Raises RolloutError when groups are missing, incomplete or unfinished, so that no rollout is ever paired with another's prompt.
+    Raises RolloutError when groups are missing or incomplete, so that no rollout is ever paired with another's prompt, and for
+    completions that were stopped before their end.
     """
     if len(completions) != len(prompts.prompts) or any(len(group) != prompts.group_size for group in completions):
         sizes = [len(group) for group in completions]

@@ -2,9 +2,9 @@
 
 Requests of one shape (prompt bucket, completion bucket, cut or whole vocabulary) share a pool; pools run one after the
 other. The shape a request gets depends on the request alone, and nothing in a pool depends on lane, seat or neighbours, so
-a completion is the same bits alone and in company. Stopped between two dispatches, and gone on with from `RolloutRequest.begun`,
-it has other bits (its tokens are read in many at once) and, under the same weights, the same distribution. On a mesh every
-device decodes its own lanes (`engine_mesh.py`). Left out: speculative decoding, requests arriving while `generate` runs.
+a completion is the same bits alone and in company. Stopped between two dispatches, and gone on with from `begun`, it has
+other bits (its tokens are read in many at once) and, under the same weights, the same distribution. On a mesh every device
+decodes its own lanes (`engine_mesh.py`). Left out: speculative decoding, requests arriving while `generate` runs.
 """
 
 from __future__ import annotations

@@ -163,9 +163,7 @@ class Pool:
                     on_group(request, finished[request])
             if report.on_progress is not None:
                 report.on_progress(report.finished, report.total, report.tokens)
-        return [
-            finished.get(request) or [draft.complete(tokenizer) for draft in group] for request, group in enumerate(drafts)
-        ]
+        return [finished.get(request) or [draft.complete(tokenizer) for draft in group] for request, group in enumerate(drafts)]
 
     def _seat_prompts(
         self, placements: Sequence[Placement], requests: Sequence[RolloutRequest], scheduler: Scheduler, report: GenerateReport

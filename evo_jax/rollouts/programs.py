@@ -184,7 +184,9 @@ def empty_chunk(shape: PoolShape) -> Chunk:
     width = min(EXTEND_TOKENS, shape.completion_tokens)
     rows = max(1, EXTEND_COLUMNS // width)
     zeros = [np.zeros(rows, np.int32) for _ in range(3)]
-    return Chunk(np.zeros((rows, width), np.int32), np.ones(rows, np.int32), zeros[0], np.full(rows, shape.slots, np.int32), *zeros[1:])
+    return Chunk(
+        np.zeros((rows, width), np.int32), np.ones(rows, np.int32), zeros[0], np.full(rows, shape.slots, np.int32), *zeros[1:]
+    )
 
 
 def weight_program(config: ModelConfig, dtype: DTypeLike, devices: EngineMesh) -> Callable[[nnx.State], Weights]:
@@ -259,7 +261,8 @@ def _extend(
 ) -> PoolState:
     """The state with the chunk's tokens read in, and each row's hidden state after its last."""
     rows, width = chunk.tokens.shape
-    view = rows_view(shape, *map(jnp.asarray, (chunk.slots, chunk.seats, chunk.prompt_lengths, chunk.starts)), width)
+    slots, seats, lengths, starts = map(jnp.asarray, (chunk.slots, chunk.seats, chunk.prompt_lengths, chunk.starts))
+    view = rows_view(shape, slots, seats, lengths, starts, width)
     new_caches: list[LayerCache] = []
 
     def attend(layer: int, q: Array, k: Array, v: Array) -> Array:
@@ -267,10 +270,10 @@ def _extend(
         new_caches.append(cache)
         return out
 
-    positions = (view.starts + chunk.prompt_lengths)[:, None] + jnp.arange(width)
+    positions = (starts + lengths)[:, None] + jnp.arange(width)
     hidden = column_hidden(weights, config, jnp.asarray(chunk.tokens).reshape(-1), positions.reshape(-1), attend)
     last = hidden[:, jnp.arange(rows) * width + chunk.lengths - 1]
-    return PoolState(new_caches, state.hidden.at[:, view.slots].set(last, mode="drop"), state.seat_hidden)
+    return PoolState(new_caches, state.hidden.at[:, slots].set(last, mode="drop"), state.seat_hidden)
 
 
 def _decode(

@@ -1,9 +1,9 @@
 """What a rollout engine is: requests in, completions out, in order; no arrays of the accelerator cross this seam.
 
 A request fixes its own randomness, so that its completions depend neither on what they were batched with nor on when
-they ran. Sampling can be stopped and gone on with, under other weights too: an unfinished completion keeps its tokens, each with
-its log-prob and the version it was sampled under, and `RolloutRequest.begun` hands it back. Left out: how tokens are made
-(`embedded.py`), how records become batches (`batches.py`).
+they ran. Sampling can be stopped and gone on with, under other weights too: an unfinished completion keeps its tokens, each
+with its log-prob and the version it was sampled under, and `RolloutRequest.begun` hands it back. Left out: how tokens are
+made (`embedded.py`), how records become batches (`batches.py`).
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ class Completion:
 
     `tokens` end with the end-of-sequence token if one was sampled, or with the token that completed a stop string; `text` is
     decoded without special tokens and cut in front of the stop string. `logprobs` are natural
-    logarithms under the temperature distribution over the whole vocabulary, before top-k and top-p, and those of each token are
-    under the weights of its entry in `policy_versions`, which never fall. `finish_reason`: 'stop' at an end-of-sequence token or
-    stop string, 'length' at the token limit, 'abort' when sampling was stopped before its end.
+    logarithms under the temperature distribution over the whole vocabulary, before top-k and top-p, each under the weights of
+    its token's entry in `policy_versions`, which never fall. `finish_reason`: 'stop' at an end-of-sequence token or stop
+    string, 'length' at the token limit, 'abort' when sampling was stopped before its end.
     """
 
     tokens: Int32[np.ndarray, " n"]

@@ -3,10 +3,10 @@
 What of the protocol SGLang can't keep, so that nobody builds on it: a completion is NOT fixed by its request. SGLang draws
 from one random state for everything it decodes, and its sums depend on what is in the batch, so `RolloutRequest.seed` is not
 used, and a run is not reproducible bit by bit; what is promised instead is that no group is lost or doubled, and that every
-completion was sampled under the versions it names. Stopped, servers abort what they do and say how far they came; a group is gone
-on with as a prompt of its own for every open member, prompt and tokens so far, which the server reads in under the weights it
-then has. Engines that are closed bring nothing new. With `top_k`, exactly k tokens are kept: ties with the last one are cut. All
-else holds: log-probs are those of the temperature
+completion was sampled under the versions it names. Stopped, servers abort what they do and say how far they came; a group is
+gone on with as a prompt of its own for every open member, prompt and tokens so far, which the server reads in under the
+weights it then has. An engine that is closed brings nothing new. With `top_k`, exactly k tokens are kept: ties with the last
+one are cut. All else holds: log-probs are those of the temperature
 distribution before top-k and top-p (unless the server runs with SGLANG_RETURN_ORIGINAL_LOGPROB), temperature 0 is greedy with
 the log-probs of temperature 1, and completions end and are cut by the embedded engine's own rule.
 

@@ -32,7 +32,10 @@ class ScriptedEngine:
         self._texts = texts
 
     def generate(self, requests: Sequence[RolloutRequest], on_progress: object = None) -> list[list[Completion]]:
-        made = [Completion(np.array([5], np.int32), np.array([-0.1], np.float32), text, "stop", np.zeros(1, np.int32)) for text in self._texts]
+        made = [
+            Completion(np.array([5], np.int32), np.array([-0.1], np.float32), text, "stop", np.zeros(1, np.int32))
+            for text in self._texts
+        ]
         return [made for _ in requests]
 
 

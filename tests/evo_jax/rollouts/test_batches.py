@@ -18,7 +18,9 @@ def prompts(count=2, group_size=2):
 
 def completion(tokens, reason="stop", version=5):
     logprobs = -np.arange(1, len(tokens) + 1, dtype=np.float32)
-    return Completion(np.array(tokens, np.int32), logprobs, "".join(map(str, tokens)), reason, np.full(len(tokens), version, np.int32))
+    return Completion(
+        np.array(tokens, np.int32), logprobs, "".join(map(str, tokens)), reason, np.full(len(tokens), version, np.int32)
+    )
 
 
 def test_rows_follow_the_groups_and_are_padded_to_a_bucket():

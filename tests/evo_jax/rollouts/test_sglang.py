@@ -410,8 +410,8 @@ TOKENS = [50, 51, 52, 53]
 
 
 class Abortable:
-    """A double of a server that is told to abort: a call waits until then, and answers with what it has: two tokens of the first
-    member, nothing of the others. `lets_through` calls are answered whole at once."""
+    """A double of a server that is told to abort: a call waits until then, and answers with what it has: two tokens of the
+    first member, nothing of the others. `lets_through` calls are answered whole at once."""
 
     def __init__(self, lets_through: int = 0) -> None:
         self.server: RecordedServer | None = None
@@ -463,7 +463,9 @@ def test_stopped_the_servers_abort_and_what_they_had_is_gone_on_with_under_the_n
         engine.load_weights(nnx.state(decoder), 1)
         aborting.lets_through = 5
         further = [dataclasses.replace(asked[place], begun=tuple(found[place])) for place in left]
-        for before, group in zip([found[place] for place in left], engine.generate(further, should_stop=lambda: False), strict=True):
+        for before, group in zip(
+            [found[place] for place in left], engine.generate(further, should_stop=lambda: False), strict=True
+        ):
             for begun, completion in zip(before, group, strict=True):
                 kept = len(begun.tokens)
                 assert completion.tokens.tolist() == TOKENS

@@ -1,0 +1,40 @@
+"""What a single setting may be, as checks that name it; and the error a user sees.
+
+Left out: which setting may be what (`config.py`).
+"""
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message names it, its value and what would be accepted."""
+
+
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raises ConfigError for a value that is none of `choices`."""
+    if value not in choices:
+        raise ConfigError(f"{name}={value!r} is not implemented: choose one of {', '.join(map(repr, choices))}")
+
+
+def at_least(name: str, value: int, low: int) -> None:
+    """Raises ConfigError below `low`."""
+    if value < low:
+        raise ConfigError(f"{name}={value} is too small: it must be at least {low}")
+
+
+def above(name: str, value: float, low: float, *, inclusive: bool = False) -> None:
+    """Raises ConfigError at or below `low`, or with `inclusive` below it."""
+    if not (value >= low if inclusive else value > low):
+        raise ConfigError(f"{name}={value} must be {'at least' if inclusive else 'above'} {low}")
+
+
+def within(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+    """Raises ConfigError outside [low, high], or (low, high]."""
+    if not ((value > low if open_low else value >= low) and value <= high):
+        raise ConfigError(f"{name}={value} must lie in {'(' if open_low else '['}{low}, {high}]")
+
+
+def strings(name: str, value: tuple[str, ...]) -> None:
+    """Raises ConfigError unless `value` is a tuple of strings, as the command line writes one."""
+    if not isinstance(value, tuple) or any(not isinstance(item, str) for item in value):
+        raise ConfigError(f"{name} must be a tuple of strings, got {value!r}")
+    if any("," in item for item in value):
+        raise ConfigError(f"{name}={value!r}: on the command line write a tuple as \"('a', 'b')\"")
