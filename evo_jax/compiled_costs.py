@@ -2,8 +2,9 @@
 
 XLA's own cost analysis counts the body of a loop once, and a training step is mostly loops (layers, chunks of logits), so
 the program's text is walked with the trip counts that XLA noted, or that the loop's condition compares with. Loops whose trip
-count only the data decides run once here and are counted in `open_loops`: one step of decoding. Left out: time. Bytes are what
-a device sends over links in a ring, per run of the program.
+count only the data decides run once here and are counted in `open_loops`: one step of decoding. A collective that the TPU's
+compiler spreads over several fusions, to run beside products, is one, known by its channel. Left out: time, and what a kernel
+multiplies. Bytes are what a device sends over links in a ring, per run of the program.
 """
 
 from __future__ import annotations
@@ -100,14 +101,18 @@ class _Walk:
     collectives: list[Collective] = field(default_factory=list)
     kernels: Counter[str] = field(default_factory=Counter)
     open_loops: int = 0
+    _spread: set[tuple[str, ...]] = field(default_factory=set)
 
-    def visit(self, name: str, runs: int, in_loop: bool) -> None:
-        """Adds what the computation `name` costs when it runs `runs` times."""
+    def visit(self, name: str, runs: int, in_loop: bool, inside_of: str = "") -> None:
+        """Adds what the computation `name` costs when it runs `runs` times; `inside_of`: the one that a fusion belongs to."""
         instructions = self.computations.get(name, [])
         results = {instruction.name: instruction.result for instruction in instructions}
         for one in instructions:
             kind = one.opcode.removesuffix("-start")
             if kind in _COLLECTIVES:
+                if inside_of and not self._is_first(one, inside_of):
+                    continue
+                kind = "reduce-scatter" if name.startswith("all-reduce-scatter") else kind
                 self._collective(one, kind, results, runs, in_loop)
                 continue
             if one.opcode in ("dot", "convolution"):
@@ -122,7 +127,17 @@ class _Walk:
             if one.opcode in ("reduce", "scatter", "sort", "reduce-window", "select-and-scatter", "map", "all-reduce"):
                 continue
             for called in _called(one.rest):
-                self.visit(called, inside, looping)
+                self.visit(called, inside, looping, (inside_of or name) if one.opcode == "fusion" else "")
+
+    def _is_first(self, one: _Instruction, inside_of: str) -> bool:
+        """Whether no other fusion of the same computation held a part of this collective."""
+        channel = re.search(r"channel_id=(\d+)", one.rest)
+        if channel is None:
+            return True
+        key = (inside_of, one.opcode, channel.group(1), str(_dimensions(one.result)))
+        is_first = key not in self._spread
+        self._spread.add(key)
+        return is_first
 
     def _trips(self, rest: str) -> int | None:
         """How often a loop runs: as noted, or the constant its counter, from 0 in steps of 1, stays below."""
@@ -239,7 +254,9 @@ def _kernel_name(one: _Instruction) -> str:
     target = re.search(r'custom_call_target="([^"]*)"', one.rest)
     source = re.search(r'op_name="([^"]*)"', one.rest)
     name = target.group(1) if target else "?"
-    return f"{name}: {source.group(1).split('/')[-1]}" if name == "tpu_custom_call" and source else name
+    if name != "tpu_custom_call":
+        return name
+    return f"{name}: {source.group(1).split('/')[-1] if source else one.name.partition('.')[0]}"
 
 
 def parameter_gathers(costs: CompiledCosts, least_bytes: float) -> list[Collective]:

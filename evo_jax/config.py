@@ -23,6 +23,7 @@ class PolicyConfig:
     param_dtype: str = "float32"
     compute_dtype: str = "auto"  # bfloat16 where the hardware multiplies it faster, else float32
     remat: str = "none"
+    scan_layers: bool = False  # the update's layers as one loop: what 36 or 64 of them need to be compiled in minutes
     attention: str = "auto"  # the update's: "splash" on TPU, else "xla"; logged at start
     logits_chunk_tokens: int = 256  # tokens whose [tokens, vocabulary] logits exist at once in training
 

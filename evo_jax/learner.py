@@ -295,10 +295,11 @@ class Learner:
     ) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
         """Log-prob of the target and entropy, of all slots of the rows in one line; 0 where a slot is empty."""
         decoder = nnx.merge(self._graph, params, frozen)
-        attend, remat = self._forward.attend(micro), self._config.policy.remat
-        hidden = decoder(micro["tokens"], micro["positions"], attend, remat=remat, layout=self._forward)
+        attend, policy, layout = self._forward.attend(micro), self._config.policy, self._forward
+        rows = micro["tokens"], micro["positions"]
+        hidden = decoder(*rows, attend, remat=policy.remat, layout=layout, scan=policy.scan_layers)
         temperature = jnp.float32(self._temperatures)[micro["roles"]]
-        chunk_rows = self._config.policy.logits_chunk_tokens
+        chunk_rows = policy.logits_chunk_tokens
         return self._forward.logprobs(hidden, decoder.head_weight(), micro, temperature, chunk_rows)
 
     def _add_micro_batch(

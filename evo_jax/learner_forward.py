@@ -13,16 +13,17 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from evo_jax.config import ConfigError
 from evo_jax.policy.attention import Attend, attend_from, packed_attend
-from evo_jax.policy.decoder import Layout, OneDevice
+from evo_jax.policy.decoder import Layer, Layout, OneDevice, flat_parameters, logical_axes
 from evo_jax.policy.head import target_logprobs
 from evo_jax.policy.packed_attention import gathered_attend
 from evo_jax.policy.splash import splash_attend
-from evo_jax.sharding import named_sharding
+from evo_jax.sharding import RULES, gathered_sharding, named_sharding
 
 # (q, k, v, (group ids, completion ids)) of whole rows -> attended
 RowAttention = Callable[[Array, Array, Array, tuple[Array, Array]], Array]
@@ -93,15 +94,31 @@ class MeshForward:
         """Pinned, so that the partitioner never cuts an activation's width instead of gathering a layer's weights."""
         return jax.lax.with_sharding_constraint(x, named_sharding(self._mesh, axes))
 
+    def for_use(self, layer: Layer, dtype: jnp.dtype) -> Layer:
+        """Matrices in `dtype`, then gathered: here and in no other place, so that one layer's are whole at a time.
+
+        Left to the partitioner, a product would be cut into as many small ones as devices hold parts of its matrix.
+        """
+        graph, state = nnx.split(layer)
+        used = []
+        for path, variable in flat_parameters(state):
+            value = variable[...].astype(dtype) if variable.ndim == 2 else variable[...]
+            whole = jax.lax.with_sharding_constraint(value, gathered_sharding(self._mesh, logical_axes(path)))
+            used.append((path, variable.replace(whole)))
+        return nnx.merge(graph, nnx.from_flat_state(used))
+
     def lookup(self, table: Float[Array, "V D"], tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
-        """Each device looks its columns up for all rows of its fsdp group, which then trade columns for rows."""
+        """Each device looks its columns up for all tokens of those that hold the others, and they trade columns for tokens."""
 
         def local(part: Array, tokens: Array) -> Array:
+            tokens = jax.lax.all_gather(tokens, "context", axis=1, tiled=True)
             tokens = jax.lax.all_gather(tokens, "fsdp", axis=0, tiled=True)
             here = tokens - jax.lax.axis_index("tensor") * part.shape[0]
             mine = (here >= 0) & (here < part.shape[0])
             found = jnp.where(mine[..., None], part[jnp.where(mine, here, 0)], 0)
             found = jax.lax.psum(found, "tensor")
+            # Columns are cut over fsdp first and within it over context: put together in the other order.
+            found = jax.lax.all_to_all(found, "context", split_axis=1, concat_axis=2, tiled=True)
             return jax.lax.all_to_all(found, "fsdp", split_axis=0, concat_axis=2, tiled=True)
 
         specs = (("vocab", "embed"), ("rows", "tokens"))
@@ -132,7 +149,7 @@ class MeshForward:
 
         def local(hidden: Array, part: Array, sources: Array, targets: Array, weights: Array, warmth: Array) -> Scored:
             # Gathered in here, so that the gradient is scattered back while it is summed.
-            part = jax.lax.all_gather(part, "fsdp", axis=1, tiled=True)
+            part = jax.lax.all_gather(part, RULES["embed"], axis=1, tiled=True)
             hidden = jax.lax.all_gather(hidden, "context", axis=1, tiled=True)
             taken = jax.vmap(lambda row, index: row[index])(hidden, sources)
             scored = target_logprobs(

@@ -25,13 +25,15 @@ MESH_AXES = ("data", "fsdp", "tensor", "context")
 # THE table. A logical axis that is missing here is an error, one mapped to None is whole on every device.
 RULES: dict[str, str | tuple[str, ...] | None] = {
     "vocab": "tensor",
-    "embed": "fsdp",
+    # What is cut for storage alone: also over context, whose devices work with the same parameters.
+    "embed": ("fsdp", "context"),
     "heads": "tensor",
     "kv_heads": "tensor",
     "mlp": "tensor",
     "norm": None,
     "rank": None,  # of an adapter: its matrices are cut along the weight's own axes
     "head_size": None,
+    "layers": None,  # of parameters stacked for a scan
     "rows": ("data", "fsdp"),
     "tokens": "context",
     "slots": "context",
@@ -101,6 +103,11 @@ def named_sharding(mesh: Mesh, axes: Sequence[str]) -> NamedSharding:
     if unknown:
         raise KeyError(f"logical axis {unknown[0]!r} stands in no row of sharding.RULES ({', '.join(RULES)})")
     return NamedSharding(mesh, PartitionSpec(*(RULES[axis] for axis in axes)))
+
+
+def gathered_sharding(mesh: Mesh, axes: Sequence[str]) -> NamedSharding:
+    """Where a parameter of the logical `axes` lies while it is multiplied with: as stored, but whole along "embed"."""
+    return named_sharding(mesh, ["whole" if axis == "embed" else axis for axis in axes])
 
 
 def shards(mesh: Mesh, axis: str) -> int:

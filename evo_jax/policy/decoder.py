@@ -1,8 +1,9 @@
 """The decoder of the llama, qwen2 and qwen3 families as a Flax NNX module, attention handed in by the caller.
 
-One forward pass serves rollouts and learner: they differ only in the `Attend` they pass. Weights are [in, out], layers an
-unrolled list (a scan over layers would copy the rollout engine's KV caches every step). Left out: sampling, caches,
-placement (`logical_axes` names the axes, `evo_jax.sharding` maps them), weight files.
+One forward pass serves rollouts and learner: they differ only in the `Attend` they pass. Weights are [in, out], layers a
+list, unrolled (a scan over layers would copy the rollout engine's KV caches every step) or, for deep models in the update,
+stacked and scanned. Left out: sampling, caches, placement (`logical_axes` names the axes, `evo_jax.sharding` maps them), weight
+files.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +68,11 @@ class Layout(Protocol):
         ...
 
     def place(self, x: Array, axes: tuple[str, ...]) -> Array:
-        """`x`, an activation whose dimensions are the logical `axes`, where it shall lie."""
+        """`x`, whose dimensions are the logical `axes`, where it shall lie."""
+        ...
+
+    def for_use(self, layer: "Layer", dtype: jnp.dtype) -> "Layer":
+        """`layer` with its parameters where its products in `dtype` need them."""
         ...
 
 
@@ -82,6 +87,11 @@ class OneDevice:
         """`x` as it is."""
         del axes
         return x
+
+    def for_use(self, layer: "Layer", dtype: jnp.dtype) -> "Layer":
+        """`layer` as it is."""
+        del dtype
+        return layer
 
 
 def flat_parameters(params: nnx.State) -> list[tuple[tuple[str | int, ...], nnx.Variable]]:
@@ -188,12 +198,14 @@ class Decoder(nnx.Module):
         *,
         remat: str = "none",
         layout: Layout | None = None,
+        scan: bool = False,
     ) -> Float[Array, "B L D"]:
         """Hidden states after the final norm, in the compute dtype.
 
         `attend` mixes tokens (see `attention.Attend`) and is called once a layer, in order. `remat`: 'none' keeps all
         activations for the backward pass, 'dots' the outputs of the weight products, 'full' each layer's input;
-        with remat `attend` must be pure. `layout` places activations on several devices (default: one).
+        with remat `attend` must be pure. `layout` places activations on several devices (default: one). `scan` runs one
+        program for all layers, over their stacked matrices: `attend` is called once, for layer 0.
         """
         if remat not in REMATS:
             raise ValueError(f"remat {remat!r} is not one of {', '.join(REMATS)}")
@@ -201,13 +213,32 @@ class Decoder(nnx.Module):
         turn = rotation(positions, config.head_size, config.rope_theta, config.rope_scaling)
         layout = OneDevice() if layout is None else layout
         x = layout.lookup(self.embedding[...], tokens).astype(self.compute_dtype)
+
+        def run(x: Array, index: int, layer: Layer) -> Array:
+            used = layout.for_use(layer, self.compute_dtype)
+            return layout.place(used(index, x, turn, attend), ("rows", "tokens", "width"))
+
+        if scan:
+            return self.final_norm(self._scanned(run, x, remat, layout))
         for index, layer in enumerate(self.layers):
 
             def apply(x: Array, index: int = index, layer: Layer = layer) -> Array:
-                return layout.place(layer(index, x, turn, attend), ("rows", "tokens", "width"))
+                return run(x, index, layer)
 
             x = (apply if remat == "none" else jax.checkpoint(apply, policy=_REMAT_POLICIES[remat]))(x)
         return self.final_norm(x)
+
+    def _scanned(self, run: Callable[[Array, int, Layer], Array], x: Array, remat: str, layout: Layout) -> Array:
+        """`x` after all layers, by one loop over them."""
+        graph = nnx.graphdef(self.layers[0])
+
+        def apply(x: Array, state: nnx.State) -> tuple[Array, None]:
+            return run(x, 0, nnx.merge(graph, _placed(state, layout))), None
+
+        stacked = _stacked([nnx.state(layer) for layer in self.layers], self.compute_dtype, layout)
+        # Inside a loop nothing can be merged with the first pass, so that no barrier against it is needed.
+        body = apply if remat == "none" else jax.checkpoint(apply, policy=_REMAT_POLICIES[remat], prevent_cse=False)
+        return jax.lax.scan(body, x, stacked)[0]
 
     def head_weight(self) -> Float[Array, "V D"]:
         """The LM head's weight in the parameter dtype: the embedding itself where they are tied."""
@@ -217,6 +248,23 @@ class Decoder(nnx.Module):
         """float32 logits of a few positions. Never for whole training batches: that is what `head.py` is for."""
         weight = self.head_weight().astype(hidden.dtype)
         return jnp.einsum("...d,vd->...v", hidden, weight, preferred_element_type=jnp.float32)
+
+
+def _stacked(layers: Sequence[nnx.State], dtype: DTypeLike, layout: Layout) -> nnx.State:
+    """The parameters of all layers in one array each, matrices in the dtype that their products have anyway."""
+    flat = [flat_parameters(state) for state in layers]
+    stacked = []
+    for same in zip(*flat, strict=True):
+        path, first = same[0]
+        values = [variable[...].astype(dtype) if variable.ndim == 2 else variable[...] for _, variable in same]
+        stacked.append((path, first.replace(layout.place(jnp.stack(values), ("layers", *logical_axes(path))))))
+    return nnx.from_flat_state(stacked)
+
+
+def _placed(state: nnx.State, layout: Layout) -> nnx.State:
+    """One layer's parameters, kept as they are stored: their gradients leave the loop in the same parts."""
+    placed = [(path, x.replace(layout.place(x[...], logical_axes(path)))) for path, x in flat_parameters(state)]
+    return nnx.from_flat_state(placed)
 
 
 def random_decoder(

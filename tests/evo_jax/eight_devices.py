@@ -6,6 +6,7 @@ one micro-step as compiled.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -83,6 +84,8 @@ def on_mesh(shape, decoder, packed, directory: Path, first: dict) -> dict:
     found = {"params": flat(state.params), "loss": metrics["loss"][0]}
     # The engine's own difference: from the same parameters, or the update's rounding would be in it.
     placed = jax.device_put(params, learner.state_shardings.params)
+    scanned = Learner(replace(CONFIG, policy=replace(CONFIG.policy, scan_layers=True)), decoder, mesh)
+    found["scanned"] = flat(scanned.update(scanned.init(params), packed)[0].params)
     found["tokens"], found["logprobs"] = completions(decoder, mesh, placed)
     if not first:
         first |= found
@@ -103,6 +106,7 @@ def on_mesh(shape, decoder, packed, directory: Path, first: dict) -> dict:
         "loss_difference": abs(found["loss"] - first["loss"]),
         "parameter_difference": furthest_parameter,
         "gradient_difference": furthest_parameter / RATE,
+        "scanned_difference": furthest(found["scanned"], first["params"]),
         "largest_change": furthest(found["params"], flat(params)),
         "parameters_cut_into": cut_into(step.input_shardings[0][1], params),
         "gradients_cut_into": cut_into(step.output_shardings[0], params),

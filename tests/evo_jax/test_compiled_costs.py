@@ -80,6 +80,43 @@ def test_gathers_outside_loops_are_found_by_their_result() -> None:
     assert parameter_gathers(costs, 10**6) == []
 
 
+# A gather that the TPU's compiler spreads over two fusions, and a reduce-scatter as it writes one.
+SPREAD = """
+HloModule jit_g, is_scheduled=true
+
+%async.1 (a: bf16[16,64]) -> bf16[64,64] {
+  %a = bf16[16,64]{1,0} parameter(0)
+  ROOT %all-gather.1 = bf16[64,64]{1,0} all-gather(%a), channel_id=7, replica_groups={{0,1,2,3}}, dimensions={0}
+}
+
+%async.2 (b: bf16[16,64]) -> bf16[64,64] {
+  %b = bf16[16,64]{1,0} parameter(0)
+  ROOT %all-gather.2 = bf16[64,64]{1,0:S(1)} all-gather(%b), channel_id=7, replica_groups={{0,1,2,3}}, dimensions={0}
+}
+
+%all-reduce-scatter.1 (c: bf16[64,64]) -> bf16[16,64] {
+  %c = bf16[64,64]{1,0} parameter(0)
+  %all-reduce.1 = bf16[64,64]{1,0} all-reduce(%c), channel_id=8, replica_groups={{0,1,2,3}}, to_apply=%add
+  ROOT %slice = bf16[16,64]{1,0} dynamic-slice(%all-reduce.1), dynamic_slice_sizes={16,64}
+}
+
+ENTRY %main (p: bf16[16,64]) -> bf16[16,64] {
+  %p = bf16[16,64]{1,0} parameter(0)
+  %one = bf16[64,64]{1,0} fusion(%p), kind=kOutput, calls=%async.1
+  %two = bf16[64,64]{1,0} fusion(%p), kind=kOutput, calls=%async.2
+  %splash_mha_dq.3 = bf16[64,64]{1,0} custom-call(%two), custom_call_target="tpu_custom_call", frontend_attributes={kernel={
+  ROOT %three = bf16[16,64]{1,0} fusion(%two), kind=kCustom, calls=%all-reduce-scatter.1
+}
+"""
+
+
+def test_what_runs_beside_products_is_counted_once_and_by_what_it_is() -> None:
+    costs = read_costs(SPREAD)
+    # 2 KiB to each of 3 others; of 8 KiB that are summed three quarters are sent
+    assert costs.by_kind() == {"all-gather": (1, 3 * 2048.0), "reduce-scatter": (1, 0.75 * 8192)}
+    assert costs.kernels == {"tpu_custom_call: splash_mha_dq": 1}
+
+
 def test_what_xla_prints_here_is_read() -> None:
     def chain(x: jax.Array, w: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, 7, lambda _, y: jnp.tanh(y @ w), x)

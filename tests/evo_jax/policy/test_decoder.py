@@ -53,23 +53,23 @@ def test_same_key_same_weights():
     assert not np.array_equal(first[0], other[0])
 
 
-def test_remat_changes_no_gradient():
-    decoder = random_decoder(dataclasses.replace(UNTIED, num_layers=1), jax.random.key(0))
+def test_neither_remat_nor_scan_changes_a_gradient():
+    decoder = random_decoder(UNTIED, jax.random.key(0))
     graph, params = nnx.split(decoder)
     tokens, positions = tokens_and_positions()
 
-    def gradient(remat):
+    def gradient(remat, scan):
         def loss(params):
             decoder = nnx.merge(graph, params)
-            return jnp.mean(jnp.sin(decoder.logits(decoder(tokens, positions, causal_attend, remat=remat))))
+            return jnp.mean(jnp.sin(decoder.logits(decoder(tokens, positions, causal_attend, remat=remat, scan=scan))))
 
         return jax.tree.leaves(jax.jit(jax.grad(loss))(params))
 
-    expected = gradient("none")
+    expected = gradient("none", False)
     assert all(np.any(leaf) for leaf in expected)
-    for remat in REMATS[1:]:
-        for actual, wanted in zip(gradient(remat), expected, strict=True):
-            np.testing.assert_allclose(actual, wanted, atol=1e-6)
+    for remat, scan in [(remat, scan) for remat in REMATS for scan in (False, True)][1:]:
+        for actual, wanted in zip(gradient(remat, scan), expected, strict=True):
+            np.testing.assert_allclose(actual, wanted, atol=1e-6, err_msg=f"{remat}, {scan}")
 
 
 def test_unknown_remat_is_refused():
