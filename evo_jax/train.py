@@ -1,7 +1,8 @@
 """`python -m evo_jax.train --config=FILE [--config.section.field=value ...]`: flags -> config -> the ring.
 
-`--dry_run` prints the resolved config and the memory estimate; `--resume` goes on from the newest checkpoint of
-config.run_dir (`--resume=auto`: if there is a run). With `--distributed` it is one process of several (docs/pods.md).
+`--dry_run` prints the resolved config and the memory estimate; with `--topology=v5p:4x4x4` also what the TPU compiler makes of
+the run on such a slice. `--resume` goes on from the newest checkpoint of config.run_dir (`--resume=auto`: if there is a run).
+With `--distributed` it is one process of several (docs/pods.md).
 Exit codes: 0 done, 1 the run failed with a clear error, 2 misuse, 130 interrupted, 143 stopped by SIGTERM after saving.
 """
 
@@ -24,6 +25,9 @@ from evo_jax.run_directory import RunDirectory, as_json, has_run
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Python file with get_config() -> evo_jax.config.Config.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config and the memory estimate, then stop.")
+TOPOLOGY = flags.DEFINE_string(
+    "topology", "", "With --dry_run: a TPU slice, such as v5p:4x4x4, that the run's programs are compiled for (docs/pods.md)."
+)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "This is one process of several, as the environment says (TPU pod, GKE, Slurm, JAX_* variables)."
 )
@@ -58,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
         return MISUSE
     try:
         config.validate()
+        if TOPOLOGY.value and not DRY_RUN.value:
+            raise ConfigError("--topology compiles for a slice that need not be there: it goes with --dry_run")
         if not Path(config.policy.path).exists():
             raise ConfigError(
                 f"policy.path={config.policy.path}: no such file or directory (`make model` fetches the small one)"
@@ -68,6 +74,8 @@ def main(arguments: Sequence[str]) -> int:
         return report_error(error, MISUSE)
     keep_freed_memory()
     try:
+        if TOPOLOGY.value:
+            return _compile_for(config, TOPOLOGY.value)
         # JAX takes seconds to import: a mistake in the config must not wait for it.
         from evo_jax import trainer
 
@@ -84,6 +92,15 @@ def main(arguments: Sequence[str]) -> int:
         return _told(error)
     except Exception as error:
         return report_error(error, MISUSE if isinstance(error, ConfigError) else 1)
+
+
+def _compile_for(config: Config, topology: str) -> int:
+    """The dry run for a TPU slice. `trainer` is not imported: it might look for this machine's own devices first."""
+    from evo_jax.ahead_of_time import describe_topology
+
+    print(json.dumps(as_json(config), indent=1))
+    describe_topology(config, topology, lambda text: print(text, flush=True))
+    return 0
 
 
 def _train_with_others(config: Config) -> int:

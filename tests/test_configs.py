@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from evo_jax.config import Config
+from evo_jax.hosts.limits import require_possible
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -44,6 +45,16 @@ def test_the_header_gives_the_command(path: Path) -> None:
         assert f"configs/{path.name}" in (ROOT / "Makefile").read_text()
     else:
         assert f"configs/{path.name}" in command.group(1)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "_pod" in path.name], ids=lambda path: path.name)
+def test_a_pods_config_asks_for_nothing_that_several_processes_cannot_do(path: Path) -> None:
+    module = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
+    assert module is not None
+    assert module.loader is not None
+    loaded = importlib.util.module_from_spec(module)
+    module.loader.exec_module(loaded)
+    require_possible(loaded.get_config(), processes=16, devices=64)
 
 
 def test_loading_every_config_imports_no_accelerator_library() -> None:

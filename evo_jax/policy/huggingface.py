@@ -4,6 +4,7 @@
 SentencePiece models without a tokenizer.json.
 """
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,8 +50,12 @@ class HuggingFaceDirectory:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._file_of = _tensor_files(directory)
         self._open: dict[Path, Any] = {}
+
+    @functools.cached_property
+    def _file_of(self) -> dict[str, Path]:
+        # Looked for when they are asked for: what the model is, config.json alone says.
+        return _tensor_files(self.directory)
 
     def __str__(self) -> str:
         return str(self.directory)

@@ -133,21 +133,11 @@ class EmbeddedEngine:
 
     def pool_shape(self, request: RolloutRequest) -> PoolShape:
         """The static shape that serves `request`, a function of request and settings alone. Raises RolloutError."""
-        settings, sampling = self._settings, request.sampling
-        prompt, limit = len(request.prompt_tokens), sampling.max_completion_tokens
-        require_fits(request, self._config, settings.max_prompt_tokens)
+        sampling = request.sampling
+        require_fits(request, self._config, self._settings.max_prompt_tokens)
         truncated = sampling.top_k > 0 or sampling.top_p < 1.0
-        bucket = _bucket(prompt, settings.length_bucket_tokens)
-        capacity = -(-limit // COMPLETION_BUCKET_TOKENS) * COMPLETION_BUCKET_TOKENS
-        lanes = max(n for n in range(1, min(settings.lanes, settings.slots) + 1) if settings.slots % n == 0)
-        seats = 2 if bucket <= LONGEST_SHARED_TILE_PROMPT and settings.slots > 1 else 1
-        tiles = settings.slots // lanes
-        least = self._devices.lane_shards
-        tiles = _multiple(tiles, least)
-        while tiles > least and tiles * (seats * bucket + lanes * capacity) > CACHE_TOKENS_PER_SLOT * settings.slots:
-            tiles = _multiple(tiles - tiles // 2, least)
-        rows = _multiple(max(1, min(PREFILL_TOKENS // bucket, tiles * seats)), least)
-        return PoolShape(tiles, lanes, seats, bucket, capacity, rows, settings.dispatch_steps, truncated)
+        lengths = len(request.prompt_tokens), sampling.max_completion_tokens
+        return pool_shape(self._settings, *lengths, truncated, self._devices.lane_shards)
 
     def _pool(self, shape: PoolShape, report: GenerateReport) -> Pool:
         assert self._weights is not None
@@ -158,6 +148,21 @@ class EmbeddedEngine:
         extend = functools.partial(compile_extend, shape, self._config, self._dtype, self._devices)
         sources = Sources(self._programs[shape], extend, self._weights, self._version)
         return Pool(shape, sources, self._tokenizer, self._eos_token_ids)
+
+
+def pool_shape(
+    settings: EngineSettings, prompt_tokens: int, completion_tokens: int, truncated: bool, lane_shards: int
+) -> PoolShape:
+    """The shape of the pool for such a request, on devices that cut the lanes into `lane_shards`."""
+    bucket = _bucket(prompt_tokens, settings.length_bucket_tokens)
+    capacity = _multiple(completion_tokens, COMPLETION_BUCKET_TOKENS)
+    lanes = max(n for n in range(1, min(settings.lanes, settings.slots) + 1) if settings.slots % n == 0)
+    seats = 2 if bucket <= LONGEST_SHARED_TILE_PROMPT and settings.slots > 1 else 1
+    tiles = _multiple(settings.slots // lanes, lane_shards)
+    while tiles > lane_shards and tiles * (seats * bucket + lanes * capacity) > CACHE_TOKENS_PER_SLOT * settings.slots:
+        tiles = _multiple(tiles - tiles // 2, lane_shards)
+    rows = _multiple(max(1, min(PREFILL_TOKENS // bucket, tiles * seats)), lane_shards)
+    return PoolShape(tiles, lanes, seats, bucket, capacity, rows, settings.dispatch_steps, truncated)
 
 
 def _bucket(tokens: int, step: int) -> int:

@@ -110,7 +110,7 @@ class TestBadInput:
         self.expect(path, "model.pt", ".gguf")
 
     def test_empty_directory(self, tmp_path):
-        self.expect(tmp_path, "model.safetensors")
+        self.expect(tmp_path, "config.json")
 
     @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
     def test_incomplete_directory(self, tmp_path, missing):
