@@ -163,5 +163,5 @@ def test_decoding_gathers_no_weights(compiled: tuple[SliceReport, str]) -> None:
 @pytest.mark.slow
 @needs_compiler
 def test_a_slice_that_nobody_builds_is_refused() -> None:
-    with pytest.raises(ConfigError, match="has no such slice .*not divisible"):
+    with pytest.raises(ConfigError, match=r"has no such slice .*not divisible"):
         slice_devices("v5e:3x5")
