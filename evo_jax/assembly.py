@@ -39,10 +39,11 @@ from evo_jax.model_parts import ModelParts, build_model_parts
 from evo_jax.policy.loading import Policy, read_model_config, resolve_dtype
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.pool import EnvironmentPool
-from evo_jax.records import ScoredBatch
-from evo_jax.rollouts.protocol import RolloutEngine, SamplingParams
+from evo_jax.records import Prompt, PromptBatch, ScoredBatch
+from evo_jax.rollouts.batches import to_requests
+from evo_jax.rollouts.protocol import RolloutEngine, RolloutRequest, SamplingParams
 from evo_jax.rollouts.weight_sync import sync_weights
-from evo_jax.sampling_ahead import SamplingAhead
+from evo_jax.sampling_ahead import AheadSettings, SamplingAhead
 
 SAMPLES_PER_STEP = 4
 UNSAFE = "-unsafe"
@@ -63,7 +64,7 @@ class Ring:
     reference_params: nnx.State | None
     learner: Learner | LeadingLearner
     engine: RolloutEngine
-    ahead: SamplingAhead
+    ahead: SamplingAhead | None  # None where rollouts are on-policy
     registry: Registry
     pool: EnvironmentPool
     evolution: Evolution | None
@@ -83,14 +84,7 @@ class Ring:
     @property
     def sampling(self) -> SamplingParams:
         """How the solver's completions are drawn."""
-        rollout = self.config.rollout
-        return SamplingParams(
-            max_completion_tokens=rollout.max_completion_tokens,
-            temperature=rollout.temperature,
-            top_k=rollout.top_k,
-            top_p=rollout.top_p,
-            stop=rollout.stop,
-        )
+        return solver_sampling(self.config)
 
     @property
     def pad_token_id(self) -> int:
@@ -103,6 +97,16 @@ class Ring:
         self.snapshot = self.pool.make_snapshot(self.snapshot.number + 1, self.step, self.snapshot)
         self.loader = Loader(self.snapshot, self.config.seed)
         self.names, self.sources = self.pool.names(), self.pool.sources()
+
+    def sample_ahead(self, trained: Sequence[int] = ()) -> None:
+        """Where rollouts may be stale: those of the present round's steps are sampled beside the loop from now on.
+
+        `trained`: see `SamplingAhead.begin_round`.
+        """
+        if self.ahead is not None:
+            round_steps = self.config.evolve.round_steps
+            end_step = min(self.config.steps, (self.step // round_steps + 1) * round_steps)
+            self.ahead.begin_round(self.loader, next_step=self.step, end_step=end_step, trained=trained)
 
     def standing_metrics(self) -> dict[str, MetricValue]:
         """Where the run stands: versions, snapshot and the pool."""
@@ -156,9 +160,11 @@ class Ring:
 
     def progress(self) -> dict[str, Any]:
         """The JSON half of a checkpoint."""
+        loader_state, trained = (self.loader.state, []) if self.ahead is None else self.ahead.state
         return {
             "snapshot": self.snapshot.number,
-            "loader": self.ahead.loader_state or self.loader.state,
+            "loader": loader_state,
+            "trained_ahead": trained,
             "pool": self.pool.state,
             "evolution": self.evolution.state if self.evolution is not None else None,
             "registry_sequence": self.registry.sequence,
@@ -201,15 +207,16 @@ def assemble(
         parts.policy = None
         del policy
         learner, engine, checkpoints = _led(parts, link)
-        ahead = SamplingAhead()
-        stack.callback(ahead.close)
+        ahead = _sampling_ahead(config, engine, prompt_format)
+        if ahead is not None:
+            stack.callback(ahead.close)
         stack.callback(engine.close)
         sync_weights(engine, learner.policy_params(parts.train_state.params), parts.step)
         resume_step = checkpoint.step if checkpoint is not None else BEFORE_EVERYTHING if resume else None
         logs = [StepLog(directory / name, resume_step=resume_step) for name in ("evaluations.jsonl", "samples.jsonl")]
         for log in logs:
             stack.callback(log.close)
-        yield Ring(
+        ring = Ring(
             config=config,
             directory=directory,
             step=parts.step,
@@ -236,6 +243,36 @@ def assemble(
             names=pool.names(),
             sources=pool.sources(),
         )
+        if checkpoint is not None and parts.step % config.evolve.round_steps != 0:
+            ring.sample_ahead(checkpoint.progress.get("trained_ahead", ()))
+        yield ring
+
+
+def solver_sampling(config: Config) -> SamplingParams:
+    """How the solver's completions are drawn."""
+    rollout = config.rollout
+    return SamplingParams(
+        max_completion_tokens=rollout.max_completion_tokens,
+        temperature=rollout.temperature,
+        top_k=rollout.top_k,
+        top_p=rollout.top_p,
+        stop=rollout.stop,
+    )
+
+
+def _sampling_ahead(config: Config, engine: RolloutEngine, prompt_format: PromptFormat) -> SamplingAhead | None:
+    """What samples beside the loop, where rollouts may be stale. A request's seed follows from its instance."""
+    rollout, sampling = config.rollout, solver_sampling(config)
+    if rollout.max_staleness_steps == 0:
+        return None
+
+    def to_request(instance: Instance) -> tuple[Prompt, RolloutRequest]:
+        prompt = prompt_format.solver_prompt(instance)
+        (request,) = to_requests(PromptBatch((prompt,), rollout.group_size), sampling, config.seed, instance.instance_id)
+        return prompt, request
+
+    settings = AheadSettings(rollout.prompts_per_step, rollout.max_staleness_steps, rollout.surplus_prompts)
+    return SamplingAhead(engine, settings, to_request)
 
 
 def _led(

@@ -76,7 +76,8 @@ class RolloutConfig:
     slots: int = 32  # rollouts decoded side by side
     decode_steps_per_dispatch: int = 8
     length_bucket_tokens: int = 64
-    max_staleness_steps: int = 0  # 0: on-policy; 1: the next step's rollouts are sampled beside the update, a step old
+    max_staleness_steps: int = 0  # 0: on-policy; n: sampled beside the updates, from weights at most n updates old
+    oversampling_fraction: float = 0.0  # of a step's prompts: sampled beyond them, so that stragglers may finish later
     max_logprob_difference: float = 0.0  # mean nats, engine against learner; above it the run stops; 0: off
 
     def validate(self) -> None:
@@ -96,13 +97,29 @@ class RolloutConfig:
         above("rollout.temperature", self.temperature, 0.0)
         within("rollout.top_p", self.top_p, 0.0, 1.0, open_low=True)
         strings("rollout.stop", self.stop)
-        within("rollout.max_staleness_steps", self.max_staleness_steps, 0, 1)
+        at_least("rollout.max_staleness_steps", self.max_staleness_steps, 0)
+        within("rollout.oversampling_fraction", self.oversampling_fraction, 0.0, 1.0)
+        if self.oversampling_fraction and not self.max_staleness_steps:
+            raise ConfigError(
+                "rollout.oversampling_fraction lets stragglers finish in a later step, when they are stale: it needs "
+                "rollout.max_staleness_steps of at least 1"
+            )
+        if self.oversampling_fraction and not self.surplus_prompts:
+            raise ConfigError(
+                f"rollout.oversampling_fraction={self.oversampling_fraction} of {self.prompts_per_step} prompts is less than "
+                "one prompt: it would do nothing"
+            )
         above("rollout.max_logprob_difference", self.max_logprob_difference, 0.0, inclusive=True)
         if self.max_staleness_steps and self.max_logprob_difference:
             raise ConfigError(
                 "rollout.max_logprob_difference compares engine and learner under the same weights: with "
-                "rollout.max_staleness_steps=1 it would take the policy's own progress for a fault"
+                "rollout.max_staleness_steps above 0 it would take the policy's own progress for a fault"
             )
+
+    @property
+    def surplus_prompts(self) -> int:
+        """How many prompts are sampled beyond a step's."""
+        return int(self.oversampling_fraction * self.prompts_per_step)
 
 
 @dataclass
@@ -432,6 +449,11 @@ class Config:
             raise ConfigError("data.questions is the arm of fixed public data: it needs evolve.enabled=False")
         self._validate_engine()
         self._validate_model_stages()
+        if 0 < self.evolve.round_steps <= self.rollout.max_staleness_steps:
+            raise ConfigError(
+                f"rollout.max_staleness_steps={self.rollout.max_staleness_steps} is never reached: nothing is sampled past the "
+                f"end of a round, and evolve.round_steps={self.evolve.round_steps}; make rounds longer or the bound smaller"
+            )
 
     def _validate_model_stages(self) -> None:
         """Admission calibrates with the sampling of the run: what the run would overwrite must not be set."""

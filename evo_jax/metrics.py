@@ -105,7 +105,23 @@ METRICS: tuple[Metric, ...] = (
     _row("learning_rate", "1", "last", "Learning rate of the step's last update."),
     _row("trained_tokens", "tokens", "sum", "Completion tokens that carry loss.", per_role=True),
     _row(
-        "staleness_steps", "steps", "mean", "Updates between the weights that a solver rollout was sampled with and the step."
+        "staleness_steps",
+        "steps",
+        "mean",
+        "Updates between the oldest weights that a solver rollout was sampled with and the step.",
+    ),
+    _row("staleness_steps/max", "steps", "max", "The largest of them, where rollouts are sampled ahead."),
+    _row(
+        "rollouts/spanning_fraction",
+        "fraction",
+        "mean",
+        "Solver rollouts of several versions, where sampled ahead.",
+    ),
+    _row(
+        "rollouts/resumed_fraction",
+        "fraction",
+        "mean",
+        "Solver rollouts stopped and gone on with, where sampled ahead.",
     ),
     _row("policy_version", "1", "last", "Number of updates behind the weights after this step."),
     # ---- environments and admission ------------------------------------------------------------------------------------
@@ -149,8 +165,10 @@ METRICS: tuple[Metric, ...] = (
     _row("eval/solve_rate/*", "fraction", "mean", "The same for one environment."),
     # ---- times, rates and memory: timings.jsonl ------------------------------------------------------------------------
     _row("time/step", "s", "sum", "Wall time of the whole step."),
-    _row("time/rollouts", "s", "sum", "Sampling completions."),
-    _row("time/wait_for_rollouts", "s", "sum", "The update done, and the next step's rollouts not yet."),
+    _row("time/rollouts", "s", "sum", "Sampling completions in the loop."),
+    _row("time/rollouts_beside", "s", "sum", "Sampling completions beside the loop, which goes on meanwhile."),
+    _row("time/wait_for_rollouts", "s", "sum", "The loop standing still for rollouts that are sampled beside it."),
+    _row("time/pause_rollouts", "s", "sum", "Stopping what is sampled beside the loop, for new weights or other prompts."),
     _row("time/scoring", "s", "sum", "Scoring completions in the sandbox."),
     _row("time/update", "s", "sum", "Packing, gradients and optimizer."),
     _row("time/weight_sync", "s", "sum", "Handing the new weights to the rollout engine."),
@@ -160,7 +178,12 @@ METRICS: tuple[Metric, ...] = (
     _row("time/snapshot", "s", "sum", "Making the next registry snapshot."),
     _row("time/checkpoint", "s", "sum", "Saving state."),
     _row("time/evaluation", "s", "sum", "Evaluating on held-out instances."),
-    _row("perf/rollout_tokens_per_s", "tokens/s", "mean", "Completion tokens sampled per second of time/rollouts."),
+    _row(
+        "perf/rollout_tokens_per_s",
+        "tokens/s",
+        "mean",
+        "The step's completion tokens per second of time/rollouts (_beside).",
+    ),
     _row("perf/update_tokens_per_s", "tokens/s", "mean", "Prompt and completion tokens packed per second of time/update."),
     _row("perf/cpu_share", "fraction", "mean", "CPU time used / (wall time * cores allowed): low means a busy machine."),
     _row("memory/peak_mib", "MiB", "max", "Peak resident memory of the process so far."),

@@ -1,4 +1,4 @@
-"""What the solver's rollouts of a step say, before any filtering: rewards, solve rates, and environments that failed.
+"""What the solver's rollouts of a step say, before any filtering: rewards, solve rates, environments that failed, staleness.
 
 Left out: metrics of the update (`learner`), and evaluation (`held_out`).
 """
@@ -11,7 +11,8 @@ from env_synth.contract import Instance
 from evo_jax.advantages import reward_metrics
 from evo_jax.assembly import Ring
 from evo_jax.metrics import MetricValue, metric_label
-from evo_jax.records import ScoredBatch
+from evo_jax.records import RolloutBatch, ScoredBatch
+from evo_jax.rollouts.protocol import RolloutError
 
 
 class SolverMetrics:
@@ -47,3 +48,41 @@ class SolverMetrics:
     def _add(self, name: str, total: float, count: float) -> None:
         before = self._sums.get(name, (0.0, 0.0))
         self._sums[name] = (before[0] + total, before[1] + count)
+
+
+class StalenessMetrics:
+    """How old the rollouts of a step are, by the oldest version behind each; one older than the bound stops the run.
+
+    `resumed` counts completions that were stopped and gone on with.
+    """
+
+    def __init__(self, step: int, max_staleness_steps: int) -> None:
+        self._step, self._bound = step, max_staleness_steps
+        self._ages: list[int] = []
+        self._spanning = 0
+        self.resumed = 0
+
+    def add(self, rollouts: RolloutBatch) -> None:
+        """Takes one batch. Raises RolloutError for a rollout that is too stale, or of weights that are yet to come."""
+        for versions, length in zip(rollouts.policy_versions, rollouts.lengths, strict=True):
+            oldest, newest = int(versions[0]), int(versions[max(0, int(length) - 1)])
+            if not self._step - self._bound <= oldest <= newest <= self._step:
+                raise RolloutError(
+                    f"a rollout of versions {oldest} to {newest} came to step {self._step}: rollout.max_staleness_steps="
+                    f"{self._bound} does not allow it. This is a fault of the sampling (evo_jax/staleness.py)"
+                )
+            self._ages.append(self._step - oldest)
+            self._spanning += oldest != newest
+
+    @property
+    def values(self) -> dict[str, MetricValue]:
+        """Everything so far, under its metric names; without sampling ahead the mean alone, which is 0."""
+        count = len(self._ages)
+        values: dict[str, MetricValue] = {"staleness_steps": (sum(self._ages), count)}
+        if self._bound:
+            values |= {
+                "staleness_steps/max": max(self._ages, default=0),
+                "rollouts/spanning_fraction": (self._spanning, count),
+                "rollouts/resumed_fraction": (self.resumed, count),
+            }
+        return values

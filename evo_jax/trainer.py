@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -39,7 +39,7 @@ from evo_jax.rewards import randomise_rewards, score_rollouts
 from evo_jax.rollouts.batches import to_requests, to_rollout_batch
 from evo_jax.rollouts.mismatch import stop_on_mismatch
 from evo_jax.rollouts.weight_sync import sync_weights
-from evo_jax.solver_metrics import SolverMetrics
+from evo_jax.solver_metrics import SolverMetrics, StalenessMetrics
 
 __all__ = ["describe_memory", "follow", "run"]
 
@@ -106,7 +106,6 @@ class StepRecord:
     metrics: dict[str, MetricValue] = field(default_factory=dict)
     sampled_tokens: int = 0
     packed_tokens: int = 0
-    staleness_steps: list[int] = field(default_factory=list)  # of each rollout of the solver
     cpu_start_s: float = field(default_factory=time.process_time)
     wall_start_s: float = field(default_factory=time.monotonic)
 
@@ -116,9 +115,10 @@ class StepRecord:
         times = dict(self.clock.timings)
         for name, tokens, phase in (
             ("perf/rollout_tokens_per_s", self.sampled_tokens, "time/rollouts"),
+            ("perf/rollout_tokens_per_s", self.sampled_tokens, "time/rollouts_beside"),
             ("perf/update_tokens_per_s", self.packed_tokens, "time/update"),
         ):
-            if tokens:
+            if tokens and times.get(phase):
                 times[name] = tokens / times[phase]
         cores = len(os.sched_getaffinity(0))
         wall_s = time.monotonic() - self.wall_start_s
@@ -133,7 +133,6 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
         starts_round = ring.step % ring.config.evolve.round_steps == 0
         proposals = begin_round(ring, record) if starts_round else []
         solver = solve(ring, record)
-        sample_ahead(ring)
         with record.clock.phase("time/update", "update"):
             release_freed_memory()
             batches = pack([*solver, *proposals], ring.config.learner, ring.config.objective)
@@ -141,13 +140,10 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
             ring.train_state, update_metrics = ring.learner.update(ring.train_state, batches, ring.reference_params)
         stop_on_mismatch(update_metrics, ring.config.rollout.max_logprob_difference, ring.config.rollout.engine)
         ring.step += 1
-        with record.clock.phase("time/wait_for_rollouts", "waiting for rollouts"):
-            ring.ahead.wait()
-        with record.clock.phase("time/weight_sync", "weight sync"):
+        with engine_alone(ring, record), record.clock.phase("time/weight_sync", "weight sync"):
             sync_weights(ring.engine, ring.learner.policy_params(ring.train_state.params), ring.step)
             release_freed_memory()
     record.metrics |= update_metrics | ring.standing_metrics()
-    record.metrics["staleness_steps"] = (sum(record.staleness_steps), len(record.staleness_steps))
     return record
 
 
@@ -172,6 +168,7 @@ def begin_round(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
     if ring.evolution is not None:
         with clock.phase("time/proposals", "asking for environments"):
             ring.evolution.ask(ring.step, ring.engine)
+    ring.sample_ahead()
     return trained
 
 
@@ -181,17 +178,21 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
     batches: list[AdvantageBatch] = []
     wanted, backfill_left = config.rollout.prompts_per_step, config.objective.max_backfill_prompts
     solver_metrics = SolverMetrics(ring)
+    staleness = StalenessMetrics(ring.step, config.rollout.max_staleness_steps)
     while wanted > 0:
-        sampled = ring.ahead.take()
-        if sampled is not None:
-            instances, rollouts = sampled.instances, sampled.rollouts
-            record.clock.add("time/rollouts", sampled.seconds)
-        else:
+        if ring.ahead is None:
             instances = ring.loader.deal(wanted)
             with record.clock.phase("time/rollouts", "rollouts"):
-                rollouts = sample(ring, instances, ring.step, len(batches))
+                rollouts = sample(ring, instances, len(batches))
+        else:
+            with record.clock.phase("time/wait_for_rollouts", "waiting for rollouts"):
+                taken = ring.ahead.take(ring.step, wanted)
+            record.clock.add("time/rollouts_beside", taken.sampling_s)
+            prompts, instances = PromptBatch(taken.prompts, config.rollout.group_size), taken.instances
+            rollouts = to_rollout_batch(prompts, taken.completions, pad_token_id=ring.pad_token_id)
+            staleness.resumed += taken.resumed
         record.sampled_tokens += int(rollouts.lengths.sum())
-        record.staleness_steps += [ring.step - int(version) for version in rollouts.policy_versions]
+        staleness.add(rollouts)
         with record.clock.phase("time/scoring", "scoring"):
             scored = score_rollouts(rollouts, instances, ring.sources, ring.pool.pinned, ring.training_scoring)
             ring.pool.quarantine(ring.training_scoring.take_mismatches(), ring.step)
@@ -202,31 +203,27 @@ def solve(ring: Ring, record: StepRecord) -> list[AdvantageBatch]:
         kept_groups = int(batches[-1].kept.reshape(-1, config.rollout.group_size).any(axis=1).sum())
         wanted = min(len(instances) - kept_groups, backfill_left)
         backfill_left -= wanted
-    record.metrics |= solver_metrics.values
+    record.metrics |= solver_metrics.values | staleness.values
     return batches
 
 
-def sample(ring: Ring, instances: list[Instance], step: int, batch: int) -> RolloutBatch:
+def sample(ring: Ring, instances: list[Instance], batch: int) -> RolloutBatch:
     """The solver's rollouts on these instances, with the random keys of batch number `batch` of a step."""
     prompts = PromptBatch(tuple(map(ring.prompt_format.solver_prompt, instances)), ring.config.rollout.group_size)
-    completions = ring.engine.generate(to_requests(prompts, ring.sampling, ring.config.seed, step, batch))
+    completions = ring.engine.generate(to_requests(prompts, ring.sampling, ring.config.seed, ring.step, batch))
     return to_rollout_batch(prompts, completions, pad_token_id=ring.pad_token_id)
 
 
-def sample_ahead(ring: Ring) -> None:
-    """Starts the next step's rollouts beside this step's update, where they may be a step old and the engine is free.
-
-    Not before a round (its prompts come from a snapshot that is not made yet) nor before an evaluation.
-    """
-    config, following = ring.config, ring.step + 1
-    starts_round = following % config.evolve.round_steps == 0
-    is_last = following == config.steps
-    evaluates = _due(following, config.evaluation.every_steps)
-    if config.rollout.max_staleness_steps == 0 or starts_round or is_last or evaluates:
+@contextmanager
+def engine_alone(ring: Ring, record: StepRecord) -> Iterator[None]:
+    """The engine is the loop's inside: what is sampled beside it stops, and goes on afterwards under the weights there are."""
+    if ring.ahead is None:
+        yield
         return
-    loader_state = ring.loader.state
-    instances = ring.loader.deal(config.rollout.prompts_per_step)
-    ring.ahead.start(instances, loader_state, lambda: sample(ring, instances, following, 0))
+    with ExitStack() as stack:
+        with record.clock.phase("time/pause_rollouts", "pausing rollouts"):
+            stack.enter_context(ring.ahead.paused())
+        yield
 
 
 # ---- intervals ---------------------------------------------------------------------------------------------------------
@@ -234,7 +231,7 @@ def sample_ahead(ring: Ring) -> None:
 
 def evaluate(ring: Ring, record: StepRecord) -> None:
     """Solve rates on the held-out instances of the seeds: the same prompts and random keys at every call."""
-    with record.clock.phase("time/evaluation", "evaluation on held-out instances"):
+    with engine_alone(ring, record), record.clock.phase("time/evaluation", "evaluation on held-out instances"):
         outcomes = evaluate_held_out(ring)
         release_freed_memory()
     for line in outcomes.lines:

@@ -22,7 +22,7 @@ LAYERS = {
         ("evolve",),
         ("pool", "proposing", "lent_models"),
         ("pool_life", "given_environments"),
-        ("hosts", "engines"),
+        ("hosts", "engines", "sampling_ahead"),
         ("learner", "rollouts"),
         (
             "data",
@@ -42,7 +42,7 @@ LAYERS = {
             "host_memory",
             "memory",
             "run_directory",
-            "sampling_ahead",
+            "staleness",
             "command_line",
         ),
         ("policy", "sharding"),

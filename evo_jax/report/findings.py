@@ -13,6 +13,7 @@ from typing import Any
 PHASES: tuple[tuple[str, str], ...] = (
     ("time/rollouts", "rollouts"),
     ("time/wait_for_rollouts", "waiting for rollouts"),
+    ("time/pause_rollouts", "pausing rollouts"),
     ("time/scoring", "scoring"),
     ("time/update", "update"),
     ("time/weight_sync", "weight sync"),

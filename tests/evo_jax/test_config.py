@@ -100,6 +100,33 @@ def test_backfill_needs_the_filter() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
+        ({"rollout.oversampling_fraction": 0.5}, "needs rollout.max_staleness_steps of at least 1"),
+        ({"rollout.max_staleness_steps": 1, "rollout.oversampling_fraction": 0.05}, "would do nothing"),
+        ({"rollout.max_staleness_steps": 2, "evolve.round_steps": 2}, "never reached"),
+        ({"rollout.max_staleness_steps": 1, "rollout.max_logprob_difference": 0.1}, "own progress"),
+        ({"rollout.max_staleness_steps": -1}, "at least 0"),
+    ],
+)
+def test_staleness_that_contradicts_something_is_an_error(changes: dict[str, Any], named: str) -> None:
+    config = Config()
+    for name, value in changes.items():
+        section, last = name.split(".")
+        setattr(getattr(config, section), last, value)
+    with pytest.raises(ConfigError, match=named):
+        config.validate()
+
+
+def test_the_surplus_is_a_whole_number_of_prompts() -> None:
+    config = Config()
+    config.evolve.round_steps = 4
+    config.rollout.max_staleness_steps, config.rollout.oversampling_fraction = 3, 0.3
+    config.validate()
+    assert config.rollout.surplus_prompts == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
         ({"rollout.engine": "sglang"}, r"sglang\.urls"),
         ({"rollout.engine": "sglang", "sglang.urls": ("http://a:1",), "sglang.command": ("{port}{model_path}",)}, "not both"),
         ({"rollout.engine": "sglang", "sglang.urls": ("http://a:1",), "sglang.servers": 2}, r"sglang\.servers"),
