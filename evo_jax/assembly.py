@@ -207,7 +207,7 @@ def assemble(
         parts.policy = None
         del policy
         learner, engine, checkpoints = _led(parts, link)
-        ahead = _sampling_ahead(config, engine, prompt_format)
+        ahead = open_sampling_ahead(config, engine, prompt_format)
         if ahead is not None:
             stack.callback(ahead.close)
         stack.callback(engine.close)
@@ -260,7 +260,7 @@ def solver_sampling(config: Config) -> SamplingParams:
     )
 
 
-def _sampling_ahead(config: Config, engine: RolloutEngine, prompt_format: PromptFormat) -> SamplingAhead | None:
+def open_sampling_ahead(config: Config, engine: RolloutEngine, prompt_format: PromptFormat) -> SamplingAhead | None:
     """What samples beside the loop, where rollouts may be stale. A request's seed follows from its instance."""
     rollout, sampling = config.rollout, solver_sampling(config)
     if rollout.max_staleness_steps == 0:

@@ -22,7 +22,7 @@ from evo_jax.packing import pack
 from evo_jax.policy.decoder import random_decoder
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
-from evo_jax.rollouts.protocol import RolloutRequest, SamplingParams
+from evo_jax.rollouts.protocol import Completion, RolloutRequest, SamplingParams
 from evo_jax.rollouts.weight_sync import sync_weights
 from evo_jax.sharding import make_mesh, path_names
 from tests.evo_jax.conftest import build_scored
@@ -60,9 +60,19 @@ def completions(decoder, mesh, params) -> tuple[list[list[int]], np.ndarray]:
     engine = EmbeddedEngine(decoder.config, byte_tokenizer(), settings, mesh=mesh)
     sync_weights(engine, params, 1)
     sampling = SamplingParams(max_completion_tokens=6, temperature=1.0)
-    found = engine.generate([RolloutRequest(f"{i}", tuple(range(44, 50 + 4 * i)), 3, i, sampling) for i in range(3)])
+    requests = [RolloutRequest(f"{i}", tuple(range(44, 50 + 4 * i)), 3, i, sampling) for i in range(3)]
+    found = engine.generate(requests)
+    # Gone on with from the third token: what is read in lies with the lanes and heads that decoding looks at.
+    begun = [tuple(cut(completion, 3) for completion in group) for group in found]
+    found += engine.generate([replace(request, begun=group) for request, group in zip(requests, begun, strict=True)])
     logprobs = [completion.logprobs for group in found for completion in group]
     return [completion.tokens.tolist() for group in found for completion in group], np.concatenate(logprobs)
+
+
+def cut(completion: Completion, count: int) -> Completion:
+    """The completion as it was after `count` tokens."""
+    parts = {name: getattr(completion, name)[:count] for name in ("tokens", "logprobs", "policy_versions")}
+    return replace(completion, **parts, finish_reason="abort" if len(completion.tokens) > count else completion.finish_reason)
 
 
 def cut_into(compiled_shardings, shapes) -> dict[str, int]:
