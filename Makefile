@@ -1,11 +1,12 @@
 # The two commands of the README, and what they stand on. Everything is set up by the targets themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup model quickstart test test-slow test-ray test-sglang sglang tpu-compiler test-tpu-compiler lint clean
+.PHONY: help setup model quickstart test test-slow test-ray test-maxtext test-sglang sglang tpu-compiler test-tpu-compiler lint clean
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
 RAY_VENV := .venv-ray
+MAXTEXT_VENV := .venv-maxtext
 TPU_VENV := .venv-tpu
 MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
 SLOW ?= tests
@@ -22,6 +23,7 @@ help:
 	@echo "make quickstart   set everything up, train SmolLM2-135M on CPU for a few steps, write report.html"
 	@echo "make test         set everything up, run the fast tests (make test-slow: the rest)"
 	@echo "make test-ray     set up Ray in an environment of its own, run the tests that need it"
+	@echo "make test-maxtext set up MaxText in an environment of its own, run the tests that need it"
 	@echo "make test-sglang  set up an SGLang server on the CPU in an environment of its own, run the tests that need it"
 	@echo "make tpu-compiler set up the real TPU compiler in an environment of its own (make test-tpu-compiler: and run its tests)"
 	@echo "make lint         ruff and mypy"
@@ -64,6 +66,15 @@ $(RAY_VENV)/.installed: requirements.txt requirements-ray.txt | $(VENV)/.install
 test-ray: $(RAY_VENV)/.installed
 	$(RAY_VENV)/bin/python -m pytest -q -m slow tests/env_synth/test_ray_fleet.py
 
+# MaxText is an extra too.
+$(MAXTEXT_VENV)/.installed: requirements.txt requirements-maxtext.txt | $(VENV)/.installed
+	"$(PYTHON)" -m venv $(MAXTEXT_VENV)
+	$(MAXTEXT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-maxtext.txt
+	@touch $@
+
+test-maxtext: $(MAXTEXT_VENV)/.installed model
+	$(MAXTEXT_VENV)/bin/python -m pytest -q -m slow tests/evo_jax/policy/test_maxtext.py tests/evo_jax/test_learner_maxtext.py
+
 # libtpu makes JAX look for TPUs, and half a gigabyte: an environment of its own as well.
 $(TPU_VENV)/.installed: requirements.txt requirements-tpu.txt | $(VENV)/.installed
 	"$(PYTHON)" -m venv $(TPU_VENV)
@@ -90,4 +101,4 @@ lint: setup
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 clean:
-	rm -rf $(VENV) $(RAY_VENV) $(TPU_VENV) $(SGLANG_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RAY_VENV) $(MAXTEXT_VENV) $(TPU_VENV) $(SGLANG_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

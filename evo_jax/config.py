@@ -19,7 +19,8 @@ class PolicyConfig:
     """The model being trained."""
 
     path: str = "models/SmolLM2-135M-Instruct.Q4_1.gguf"  # Hugging Face directory or GGUF file
-    backend: str = "native"
+    backend: str = "native"  # or "maxtext": the update runs on MaxText's decoder (docs/maxtext.md)
+    maxtext_options: tuple[str, ...] = ()  # MaxText's own settings, each "name=value", such as "sa_block_q=1024"
     param_dtype: str = "float32"
     compute_dtype: str = "auto"  # bfloat16 where the hardware multiplies it faster, else float32
     remat: str = "none"
@@ -29,7 +30,10 @@ class PolicyConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for unknown choices."""
-        one_of("policy.backend", self.backend, ("native",))
+        one_of("policy.backend", self.backend, ("native", "maxtext"))
+        strings("policy.maxtext_options", self.maxtext_options)
+        if self.maxtext_options and self.backend != "maxtext":
+            raise ConfigError("policy.maxtext_options do nothing with policy.backend='native': set policy.backend='maxtext'")
         one_of("policy.param_dtype", self.param_dtype, ("float32", "bfloat16"))
         one_of("policy.compute_dtype", self.compute_dtype, ("auto", "float32", "bfloat16"))
         one_of("policy.remat", self.remat, ("none", "full", "dots"))
@@ -447,6 +451,11 @@ class Config:
             raise ConfigError(f"optimizer.warmup_steps={self.optimizer.warmup_steps} exceeds steps={self.steps}")
         if self.data.questions and self.evolve.enabled:
             raise ConfigError("data.questions is the arm of fixed public data: it needs evolve.enabled=False")
+        if self.policy.backend == "maxtext" and self.lora.rank:
+            raise ConfigError(
+                f"lora.rank={self.lora.rank} puts adapters into our own decoder, which policy.backend='maxtext' does not run: "
+                "set one of them"
+            )
         self._validate_engine()
         self._validate_model_stages()
         if 0 < self.evolve.round_steps <= self.rollout.max_staleness_steps:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,7 +21,8 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Float32, Int32
 
 from evo_jax.config import Config, ConfigError
-from evo_jax.learner_forward import forward_on
+from evo_jax.learner_forward import Forward, forward_on
+from evo_jax.learner_maxtext import MaxTextForward
 from evo_jax.objective import (
     ObjectiveInputs,
     RoleSums,
@@ -58,7 +60,7 @@ _SLOT_FIELDS = ("sources", "targets", "loss_weights", "advantages", "rollout_log
 class TrainState:
     """What an update changes: the trained parameters, Optax's state, and the number of updates made so far.
 
-    `params` are all of the decoder's, or with LoRA its adapters alone.
+    `params` are all of the decoder's, with LoRA its adapters alone, on MaxText the decoder's as MaxText has them.
     """
 
     params: nnx.State
@@ -92,8 +94,11 @@ class Learner:
         self._temperatures = tuple(by_role[role] for role in Role)
         self._mesh = make_mesh() if mesh is None else mesh
         require_fits(self._mesh, decoder.config, config.learner.row_tokens)
-        self._forward = forward_on(self._mesh, config.policy.attention)
-        if self.attention == "splash" and config.learner.row_tokens % (LANES * shards(self._mesh, "tokens")):
+        self._maxtext = MaxTextForward(config.policy, decoder, self._mesh) if config.policy.backend == "maxtext" else None
+        self._forward: Forward = self._maxtext or forward_on(self._mesh, config.policy.attention)
+        if self.attention in ("splash", "MaxText's flash") and config.learner.row_tokens % (
+            LANES * shards(self._mesh, "tokens")
+        ):
             raise ConfigError(
                 f"learner.row_tokens={config.learner.row_tokens}: attention by splash works on multiples of {LANES} tokens a "
                 f"device, and mesh.context is {shards(self._mesh, 'tokens')}"
@@ -101,16 +106,22 @@ class Learner:
         self._adapts = config.lora.rank > 0
         if self._adapts:
             decoder = with_adapters(decoder, config.lora)
-        self._graph, abstract, *others = nnx.split(decoder, LoraParam if self._adapts else nnx.Param, ...)
+        # Wide enough that a small change of a narrow base reaches an engine that computes wide.
+        self._merged_dtype = jnp.promote_types(decoder.embedding.dtype, decoder.compute_dtype)
+        trained = decoder if self._maxtext is None else self._maxtext.decoder
+        self._graph, abstract, *others = nnx.split(trained, LoraParam if self._adapts else nnx.Param, ...)
         frozen: nnx.State = others[0]
-        self._frozen = place(frozen, parameter_shardings(self._mesh, frozen))
+        shardings_of = partial(parameter_shardings, self._mesh) if self._maxtext is None else self._maxtext.shardings
+        self._frozen = place(frozen, shardings_of(frozen))
         self._adapters = abstract if self._adapts else None
+        # What is trained where it is not the decoder's own parameters: shapes alone.
+        self._trained = abstract if self._adapts or self._maxtext else None
         schedule_of = (config.optimizer, config.steps, config.objective.updates_per_batch)
         self._optimizer = build_optimizer(*schedule_of)
         self._learning_rate = learning_rate_schedule(*schedule_of)
-        self._param_shardings = parameter_shardings(self._mesh, abstract)
+        self._param_shardings = shardings_of(abstract)
         shapes = jax.eval_shape(self._new_state, abstract)
-        self._state_shardings = like_parameters(self._mesh, shapes, abstract)
+        self._state_shardings = like_parameters(self._mesh, shapes, self._param_shardings)
         replicated = named_sharding(self._mesh, ())
         self._sum_shardings = (self._param_shardings, jax.tree.map(lambda _: replicated, empty_sums()))
         self._zeros = jax.jit(_zero_sums, out_shardings=self._sum_shardings)
@@ -118,12 +129,10 @@ class Learner:
         self._global_norm = jax.jit(optax.tree.norm)
         self._apply = jax.jit(self._apply_gradients, donate_argnums=0, out_shardings=self._state_shardings)
         self._score = jax.jit(self._logprobs)
-        # Wide enough that a small change of a narrow base reaches an engine that computes wide.
-        self._merged_dtype = jnp.promote_types(decoder.embedding.dtype, decoder.compute_dtype)
 
     @property
     def attention(self) -> str:
-        """Which attention the update runs: 'xla' or 'splash'."""
+        """Which attention the update runs: 'xla' or 'splash', or what MaxText calls its own."""
         return self._forward.attention
 
     @property
@@ -136,13 +145,16 @@ class Learner:
 
         With LoRA `params` stay out of it: it holds new adapters, drawn from config.seed.
         """
-        first = params if self._adapters is None else initial_adapters(self._adapters, self._config.seed)
+        if self._adapters is not None:
+            params = initial_adapters(self._adapters, self._config.seed)
+        elif self._maxtext is not None:
+            params = self._maxtext.to_maxtext(params)
         copied = jax.jit(lambda params: self._new_state(jax.tree.map(jnp.copy, params)), out_shardings=self._state_shardings)
-        return copied(first)
+        return copied(params)
 
     def abstract_state(self, params: nnx.State) -> TrainState:
         """Shapes, dtypes and shardings of `init(params)`, without allocating anything."""
-        shapes = jax.eval_shape(self._new_state, params if self._adapters is None else self._adapters)
+        shapes = jax.eval_shape(self._new_state, params if self._trained is None else self._trained)
 
         return jax.tree.map(self._with_sharding, shapes, self._state_shardings)
 
@@ -167,8 +179,10 @@ class Learner:
         """What samples and is exported: all parameters of a plain decoder, from a TrainState's `params`.
 
         With LoRA adapters are merged into copies of the weights that they stand beside (the others are the base's own arrays),
-        in the wider of parameter and compute dtype.
+        in the wider of parameter and compute dtype. From MaxText the same numbers in the plain decoder's layout.
         """
+        if self._maxtext is not None:
+            return self._maxtext.to_plain(params)
         if not self._adapts:
             return params
         return merged_parameters(self._frozen, params, self._config.lora.scale, self._merged_dtype)
@@ -178,6 +192,8 @@ class Learner:
 
         With LoRA adapters of zeros: the base itself, without a second copy of it.
         """
+        if self._maxtext is not None:
+            return self._maxtext.to_maxtext(params)
         return params if self._adapters is None else jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._adapters)
 
     def update(
@@ -193,6 +209,8 @@ class Learner:
                 f"objective.kl_estimator={self._objective.kl_estimator!r} and a reference policy "
                 f"{'was' if reference_params is not None else 'was not'} handed to the update: they belong together"
             )
+        if self._maxtext is not None and any(batch.completion_ids.max(initial=0) > 1 for batch in batches):
+            raise ConfigError("MaxText's attention would let completions see one another: pack rows with share_prompts=False")
         if not batches:
             return state, {_named("trained_tokens", role): 0.0 for role in Role}
         constants, entropy_weight = self._constants(state.params, batches, reference_params)
@@ -295,9 +313,8 @@ class Learner:
     ) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
         """Log-prob of the target and entropy, of all slots of the rows in one line; 0 where a slot is empty."""
         decoder = nnx.merge(self._graph, params, frozen)
-        attend, policy, layout = self._forward.attend(micro), self._config.policy, self._forward
-        rows = micro["tokens"], micro["positions"]
-        hidden = decoder(*rows, attend, remat=policy.remat, layout=layout, scan=policy.scan_layers)
+        policy = self._config.policy
+        hidden = self._forward.hidden(decoder, micro, policy)
         temperature = jnp.float32(self._temperatures)[micro["roles"]]
         chunk_rows = policy.logits_chunk_tokens
         return self._forward.logprobs(hidden, decoder.head_weight(), micro, temperature, chunk_rows)

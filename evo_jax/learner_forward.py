@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,9 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from evo_jax.config import ConfigError
+from evo_jax.config import ConfigError, PolicyConfig
 from evo_jax.policy.attention import Attend, attend_from, packed_attend
-from evo_jax.policy.decoder import Layer, Layout, OneDevice, flat_parameters, logical_axes
+from evo_jax.policy.decoder import Decoder, Layer, OneDevice, flat_parameters, logical_axes
 from evo_jax.policy.head import target_logprobs
 from evo_jax.policy.packed_attention import gathered_attend
 from evo_jax.policy.splash import splash_attend
@@ -30,13 +30,13 @@ RowAttention = Callable[[Array, Array, Array, tuple[Array, Array]], Array]
 type Scored = tuple[Float[Array, " S"], Float[Array, " S"]]
 
 
-class Forward(Layout, Protocol):
-    """A `Layout` that also attends and scores packed rows; `micro` holds the token and slot fields of a TrainBatch."""
+class Forward(Protocol):
+    """Runs and scores packed rows; `micro` holds the token and slot fields of a TrainBatch."""
 
     attention: str  # the kernel
 
-    def attend(self, micro: dict[str, Array]) -> Attend:
-        """The attention of these rows: each token sees its prompt and its own completion."""
+    def hidden(self, decoder: Any, micro: dict[str, Array], policy: PolicyConfig) -> Float[Array, "B L D"]:
+        """Hidden states of whole rows, in which each token saw its prompt and its own completion."""
         ...
 
     def logprobs(self, hidden: Array, weight: Array, micro: dict[str, Array], temperature: Array, chunk_rows: int) -> Scored:
@@ -62,6 +62,11 @@ class OneDeviceForward(OneDevice):
 
     def __init__(self, attention: str) -> None:
         self.attention = attention
+
+    def hidden(self, decoder: Decoder, micro: dict[str, Array], policy: PolicyConfig) -> Array:
+        """The decoder as it is."""
+        rows = micro["tokens"], micro["positions"]
+        return decoder(*rows, self.attend(micro), remat=policy.remat, layout=self, scan=policy.scan_layers)
 
     def attend(self, micro: dict[str, Array]) -> Attend:
         """Reads only the keys that a block can see, where the batch lists them or the kernel finds them."""
@@ -89,6 +94,11 @@ class MeshForward:
 
     def __init__(self, mesh: Mesh, attention: str) -> None:
         self._mesh, self.attention = mesh, attention
+
+    def hidden(self, decoder: Decoder, micro: dict[str, Array], policy: PolicyConfig) -> Array:
+        """The decoder, laid out by this object."""
+        rows = micro["tokens"], micro["positions"]
+        return decoder(*rows, self.attend(micro), remat=policy.remat, layout=self, scan=policy.scan_layers)
 
     def place(self, x: Array, axes: tuple[str, ...]) -> Array:
         """Pinned, so that the partitioner never cuts an activation's width instead of gathering a layer's weights."""

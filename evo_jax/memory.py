@@ -74,6 +74,8 @@ def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) 
     if adapters:  # in the wider of both dtypes, while the engine takes them over
         wide = max(compute, _BYTES[config.policy.param_dtype])
         estimate["merged for a sync"] = model.num_layers * sum(i * o for i, o in _adapted(model, config.lora)) * wide
+    if config.policy.backend == "maxtext":
+        estimate["plain copy for a sync"] = parameters * _BYTES[config.policy.param_dtype]
     if config.objective.kl_weight:
         estimate["reference policy"] = adapters * 4 if adapters else parameters * _BYTES[config.policy.param_dtype]
     megabytes = {name: size / _MIB for name, size in estimate.items()}

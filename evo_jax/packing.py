@@ -31,12 +31,15 @@ class _Item:
     targets: int
 
 
-def pack(batches: Sequence[AdvantageBatch], learner: LearnerConfig, objective: ObjectiveConfig) -> tuple[TrainBatch, ...]:
+def pack(
+    batches: Sequence[AdvantageBatch], learner: LearnerConfig, objective: ObjectiveConfig, *, share_prompts: bool = True
+) -> tuple[TrainBatch, ...]:
     """TrainBatches of growing row length: `row_tokens`, then twice that, and so on for what does not fit.
 
     The last token of a completion is only ever a target, so it takes no room in a row. Kept members whose advantage is
     exactly 0 are left out where the gradient is the same without them (no KL, no entropy bonus); they still count in
-    `role_denominators`. Returns () when there is nothing to train on. Raises PackingError for a prompt without tokens.
+    `role_denominators`. Without `share_prompts` every completion has a copy of its prompt to itself, for an attention that
+    knows only whole sequences. Returns () when there is nothing to train on. Raises PackingError for a prompt without tokens.
     """
     by_length: dict[int, list[_Item]] = {}
     for number, batch in enumerate(batches):
@@ -44,8 +47,9 @@ def pack(batches: Sequence[AdvantageBatch], learner: LearnerConfig, objective: O
             if not batch.scored.rollouts.prompts[prompt].token_ids:
                 name = batch.scored.rollouts.prompts[prompt].instance_id
                 raise PackingError(f"prompt {prompt} ({name}) has no tokens: nothing predicts its first completion token")
-            for row_tokens, item in _items(batch, number, prompt, members, learner.row_tokens):
-                by_length.setdefault(row_tokens, []).append(item)
+            for together in [members] if share_prompts else [[member] for member in members]:
+                for row_tokens, item in _items(batch, number, prompt, together, learner.row_tokens):
+                    by_length.setdefault(row_tokens, []).append(item)
     denominators = _role_denominators(batches, objective)
     packed = []
     for row_tokens, items in sorted(by_length.items()):

@@ -153,12 +153,12 @@ def place_parameter(mesh: Mesh, path: Sequence[str | int], value: np.ndarray) ->
     return jax.device_put(value, named_sharding(mesh, logical_axes(path)))
 
 
-def like_parameters(mesh: Mesh, tree: PyTree, params: PyTree) -> PyTree:
-    """Shardings of a tree that repeats the parameters somewhere inside, such as an optimizer's state.
+def like_parameters(mesh: Mesh, tree: PyTree, shardings: PyTree) -> PyTree:
+    """Shardings of a tree that repeats the parameters, which lie by `shardings`, somewhere inside: an optimizer's state, say.
 
     A leaf whose path ends in the path of a parameter is cut like it; any other (a counter) is replicated.
     """
-    leaves = jax.tree_util.tree_flatten_with_path(parameter_shardings(mesh, params))[0]
+    leaves = jax.tree_util.tree_flatten_with_path(shardings)[0]
     known = {path_names(path): sharding for path, sharding in leaves}
 
     def of_leaf(path: tuple, leaf: jax.Array) -> NamedSharding:

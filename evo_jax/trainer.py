@@ -135,7 +135,9 @@ def train_step(ring: Ring, view: ProgressView) -> StepRecord:
         solver = solve(ring, record)
         with record.clock.phase("time/update", "update"):
             release_freed_memory()
-            batches = pack([*solver, *proposals], ring.config.learner, ring.config.objective)
+            config = ring.config
+            shared = config.policy.backend == "native"
+            batches = pack([*solver, *proposals], config.learner, config.objective, share_prompts=shared)
             record.packed_tokens = int(packed_fraction(batches)[0])
             ring.train_state, update_metrics = ring.learner.update(ring.train_state, batches, ring.reference_params)
         stop_on_mismatch(update_metrics, ring.config.rollout.max_logprob_difference, ring.config.rollout.engine)

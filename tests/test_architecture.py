@@ -33,6 +33,7 @@ LAYERS = {
             "packing",
             "checkpoint",
             "learner_forward",
+            "learner_maxtext",
             "compiled_costs",
             "chips",
             "metrics",
@@ -74,6 +75,7 @@ LAYERS = {
 # Inside a layer, these imports are meant.
 ALLOWED_BESIDE = {
     ("sharding", "policy"),
+    ("learner_maxtext", "learner_forward"),  # the LM head is the same for both decoders
     ("registry", "snapshots"),
     ("xpk", "jobset"),  # the same cluster, spoken to in the same way
 }

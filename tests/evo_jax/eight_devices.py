@@ -1,5 +1,7 @@
 """Run as a program with eight simulated devices: the same update, engine and checkpoint on several meshes, as JSON.
 
+    python -m tests.evo_jax.eight_devices DIRECTORY [BACKEND [MESHES]]     (MESHES as JSON)
+
 For each mesh: how far loss, gradients and parameters are from one device's, which parameters are cut, and the collectives of
 one micro-step as compiled.
 """
@@ -10,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -40,9 +43,10 @@ CONFIG = Config(
 )
 
 
-def batches():
+def batches(config):
     scored = build_scored([[1, 0, 0], [0, 1, 1]] * 4, prompt_lengths=[9, 12] * 4, lengths=[[5, 7, 9], [12, 3, 4]] * 4)
-    return pack([compute_advantages(scored, CONFIG.objective)], CONFIG.learner, CONFIG.objective)
+    shared = config.policy.backend == "native"
+    return pack([compute_advantages(scored, config.objective)], config.learner, config.objective, share_prompts=shared)
 
 
 def flat(tree) -> dict[str, np.ndarray]:
@@ -85,17 +89,19 @@ def cut_into(compiled_shardings, shapes) -> dict[str, int]:
     return pieces
 
 
-def on_mesh(shape, decoder, packed, directory: Path, first: dict) -> dict:
+def on_mesh(shape, config, decoder, packed, directory: Path, first: dict) -> dict:
     mesh, params = make_mesh(shape), nnx.state(decoder)
-    learner = Learner(CONFIG, decoder, mesh)
-    step = learner.lower(params, CONFIG.learner.row_tokens)["micro-step"].compile()
+    learner = Learner(config, decoder, mesh)
+    step = learner.lower(params, config.learner.row_tokens)["micro-step"].compile()
     costs = read_costs(step.as_text())
-    state, metrics = learner.update(learner.init(params), packed)
-    found = {"params": flat(state.params), "loss": metrics["loss"][0]}
+    begun = learner.init(params)
     # The engine's own difference: from the same parameters, or the update's rounding would be in it.
-    placed = jax.device_put(params, learner.state_shardings.params)
-    scanned = Learner(replace(CONFIG, policy=replace(CONFIG.policy, scan_layers=True)), decoder, mesh)
-    found["scanned"] = flat(scanned.update(scanned.init(params), packed)[0].params)
+    placed = learner.policy_params(jax.tree.map(jnp.copy, begun.params))
+    shapes = jax.eval_shape(lambda: begun.params)
+    state, metrics = learner.update(begun, packed)
+    found = {"params": flat(learner.policy_params(state.params)), "loss": metrics["loss"][0]}
+    scanned = Learner(replace(config, policy=replace(config.policy, scan_layers=True)), decoder, mesh)
+    found["scanned"] = flat(scanned.policy_params(scanned.update(scanned.init(params), packed)[0].params))
     found["tokens"], found["logprobs"] = completions(decoder, mesh, placed)
     if not first:
         first |= found
@@ -105,10 +111,11 @@ def on_mesh(shape, decoder, packed, directory: Path, first: dict) -> dict:
     store = CheckpointStore(directory / "one", keep=2, read_only=True)
     restored = store.restore(learner.abstract_state(params), print).state
     store.close()
-    state_furthest = furthest(flat(restored.params), first["params"])
+    state_furthest = furthest(flat(learner.policy_params(restored.params)), first["params"])
     back = CheckpointStore(directory / "x".join(map(str, shape)), keep=2)
     back.save(Checkpoint(1, state, {}))
-    alone = back.restore(Learner(CONFIG, decoder).abstract_state(params), print).state
+    by_itself = Learner(config, decoder)
+    alone = by_itself.policy_params(back.restore(by_itself.abstract_state(params), print).state.params)
     back.close()
     furthest_parameter = furthest(found["params"], first["params"])
     return {
@@ -118,23 +125,24 @@ def on_mesh(shape, decoder, packed, directory: Path, first: dict) -> dict:
         "gradient_difference": furthest_parameter / RATE,
         "scanned_difference": furthest(found["scanned"], first["params"]),
         "largest_change": furthest(found["params"], flat(params)),
-        "parameters_cut_into": cut_into(step.input_shardings[0][1], params),
-        "gradients_cut_into": cut_into(step.output_shardings[0], params),
+        "parameters_cut_into": cut_into(step.input_shardings[0][1], shapes),
+        "gradients_cut_into": cut_into(step.output_shardings[0], shapes),
         "collectives": {kind: [runs, sent] for kind, (runs, sent) in costs.by_kind().items()},
         "product_flops": costs.product_flops,
         "same_tokens": found["tokens"] == first["tokens"],
         "logprob_difference": float(np.abs(found["logprobs"] - first["logprobs"]).max()),
         "restored_difference": state_furthest,
-        "restored_alone_difference": furthest(flat(alone.params), found["params"]),
-        "restored_pieces": cut_into(jax.tree.map(lambda x: x.sharding, restored.params), params),
+        "restored_alone_difference": furthest(flat(alone), found["params"]),
+        "restored_pieces": cut_into(jax.tree.map(lambda x: x.sharding, restored.params), shapes),
     }
 
 
-def main(directory: Path) -> None:
-    decoder, packed, first = random_decoder(MODEL, jax.random.key(0)), batches(), {}
-    for shape in MESHES:
-        print(json.dumps(on_mesh(shape, decoder, packed, directory, first)), flush=True)
+def main(directory: Path, backend: str = "native", meshes: str = json.dumps(MESHES)) -> None:
+    config = replace(CONFIG, policy=replace(CONFIG.policy, backend=backend))
+    decoder, packed, first = random_decoder(MODEL, jax.random.key(0)), batches(config), {}
+    for shape in map(tuple, json.loads(meshes)):
+        print(json.dumps(on_mesh(shape, config, decoder, packed, directory, first)), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -154,6 +154,18 @@ def test_an_engine_with_servers_is_valid(field: str, value: tuple[str, ...]) -> 
     config.validate()
 
 
+def test_maxtext_is_asked_for_by_its_backend_alone() -> None:
+    config = Config()
+    config.policy.maxtext_options = ("sa_block_q=1024",)
+    with pytest.raises(ConfigError, match=r"set policy\.backend"):
+        config.validate()
+    config.policy.backend = "maxtext"
+    config.validate()
+    config.lora = LoraConfig(rank=4, alpha=8.0)
+    with pytest.raises(ConfigError, match="adapters into our own decoder"):
+        config.validate()
+
+
 def test_adapters_have_a_scale_and_targets_in_a_fixed_order() -> None:
     lora = LoraConfig(rank=4, alpha=8.0, targets=("down", "query"))
     lora.validate()

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from evo_jax.metrics import reduce_metrics
 from evo_jax.packing import pack
 from evo_jax.policy.attention import causal_attend
 from evo_jax.policy.decoder import Decoder, random_decoder
+from evo_jax.policy.errors import PolicyError
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.policy.packed_attention import visible_keys, worth_gathering
 from evo_jax.records import AdvantageBatch, Role, TrainBatch
@@ -454,3 +456,9 @@ def test_adapters_beside_a_bfloat16_base(rollouts):
     assert {x.dtype for x in jax.tree.leaves(state.params)} == {jnp.dtype(jnp.float32)}
     assert np.isfinite(metrics["loss"][0])
     assert {x.dtype for x in jax.tree.leaves(learner.policy_params(state.params))} == {jnp.dtype(jnp.bfloat16)}
+
+
+@pytest.mark.skipif(find_spec("omegaconf") is not None, reason="MaxText is installed")
+def test_maxtext_where_it_is_not_installed_is_a_clear_error(decoder):
+    with pytest.raises(PolicyError, match=r"pip install .*requirements-maxtext\.txt"):
+        Learner(config_of(policy=PolicyConfig(backend="maxtext")), decoder)

@@ -96,6 +96,20 @@ def test_a_group_too_long_for_a_row_is_split_with_its_prompt_repeated(make_score
     assert (packed.loss_weights > 0).sum() == 24
 
 
+def test_without_shared_prompts_each_completion_has_its_own(make_scored):
+    batch = advantages(make_scored, [[1, 0]], lengths=[[3, 2]], prompt_lengths=[4])
+    (packed,) = pack([batch], SMALL, PLAIN, share_prompts=False)
+    rollouts = batch.scored.rollouts
+    prompt, first, second = rollouts.prompts[0].token_ids, rollouts.tokens[0], rollouts.tokens[1]
+    assert packed.tokens[0, :12].tolist() == [*prompt, *first[:2], *prompt, second[0], 0]
+    assert packed.positions[0, :12].tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 0]
+    assert packed.group_ids[0, :12].tolist() == [1] * 6 + [2] * 5 + [0]
+    assert packed.completion_ids[0, :12].tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0]
+    assert packed.sources[0, :6].tolist() == [3, 4, 5, 9, 10, 0]
+    assert packed.targets[0, :6].tolist() == [*first[:3], *second[:2], 0]
+    assert packed.role_denominators.tolist() == [5, 0]
+
+
 def test_longer_members_get_rows_of_the_next_power_of_two(make_scored):
     # 4 + 40 - 1 = 43 tokens: 16 -> 32 -> 64. The short members of that group stay in rows of 16.
     batch = advantages(make_scored, [[1, 0, 0]], lengths=[[40, 3, 3]])

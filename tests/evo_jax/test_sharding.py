@@ -53,7 +53,7 @@ def test_rules_name_mesh_axes_only():
 def test_moments_are_cut_like_their_parameters():
     params = nnx.state(abstract_decoder(MODELS[0]))
     state = jax.eval_shape(optax.adamw(1e-3).init, params)
-    found = specs(like_parameters(make_mesh(), state, params))
+    found = specs(like_parameters(make_mesh(), state, parameter_shardings(make_mesh(), params)))
     moments = [spec for name, spec in found.items() if name.endswith("mu.layers.0.query.weight")]
     assert moments == [PartitionSpec(("fsdp", "context"), "tensor")]
     counters = [spec for name, spec in found.items() if name.endswith("count")]
