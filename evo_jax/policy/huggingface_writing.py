@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,14 @@ class _Entry:
     transposed: bool
     variable: nnx.Variable
 
-    def value(self, dtype: str) -> np.ndarray:
-        value = np.asarray(jax.device_get(self.variable[...])).astype(np.dtype(dtype))
-        return np.ascontiguousarray(value.T if self.transposed else value)
+    def as_stored(self, dtype: str) -> jax.Array:
+        """The value as it lies in the file, on its way: nothing waits for it yet."""
+        return _as_stored(self.variable[...], dtype, self.transposed)
+
+
+@partial(jax.jit, static_argnames=("dtype", "transposed"))
+def _as_stored(value: jax.Array, dtype: str, transposed: bool) -> jax.Array:
+    return (value.T if transposed else value).astype(dtype)
 
 
 def save_huggingface(
@@ -152,8 +158,12 @@ def _write_safetensors(path: Path, entries: list[_Entry], dtype: str) -> int:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
-        for entry in entries:
-            file.write(entry.value(dtype).view(np.uint8).data)
+        # A tensor is cast and turned where it lies, by all cores, so that half as much leaves an accelerator; meanwhile the one
+        # before it is written.
+        coming = entries[0].as_stored(dtype) if entries else None
+        for following in [*entries[1:], None]:
+            value, coming = coming, following.as_stored(dtype) if following else None
+            file.write(np.ascontiguousarray(value).view(np.uint8).data)
         file.flush()
         os.fsync(file.fileno())
     return offset
