@@ -1,6 +1,7 @@
 # The two commands of the README, and what they stand on. Everything is set up by the targets themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup model quickstart test test-slow test-ray test-maxtext test-sglang sglang tpu-compiler test-tpu-compiler lint clean
+.PHONY: help setup model quickstart test test-slow test-ray test-maxtext test-sglang sglang test-sglang-tpu sglang-tpu
+.PHONY: tpu-compiler test-tpu-compiler lint clean
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 VENV := .venv
@@ -17,6 +18,8 @@ SGLANG_PYTHON ?= $(shell for p in python3.11 "$$HOME"/.pyenv/versions/3.11.*/bin
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 SGLANG_VENV := .venv-sglang
 SGLANG_PIP ?=
+# The TPU server's own environment: sglang-jax wants an older JAX.
+SGLANG_TPU_VENV := .venv-sglang-tpu
 RUN_DIR ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 
 help:
@@ -25,6 +28,7 @@ help:
 	@echo "make test-ray     set up Ray in an environment of its own, run the tests that need it"
 	@echo "make test-maxtext set up MaxText in an environment of its own, run the tests that need it"
 	@echo "make test-sglang  set up an SGLang server on the CPU in an environment of its own, run the tests that need it"
+	@echo "make test-sglang-tpu  set up sglang-jax in an environment of its own, run the tests that need it, on the CPU"
 	@echo "make tpu-compiler set up the real TPU compiler in an environment of its own (make test-tpu-compiler: and run its tests)"
 	@echo "make lint         ruff and mypy"
 
@@ -97,8 +101,19 @@ sglang: $(SGLANG_VENV)/.installed
 test-sglang: setup model sglang
 	$(PY) -m pytest -q -m sglang tests/integration
 
+$(SGLANG_TPU_VENV)/.installed: sglang_tpu/requirements.txt
+	@test -n "$(PYTHON)" || { echo "sglang-jax needs Python 3.12 or newer, and none was found: name it with 'make PYTHON=/path/to/python3.12 ...'." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(SGLANG_TPU_VENV)
+	$(SGLANG_TPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r sglang_tpu/requirements.txt
+	@touch $@
+
+sglang-tpu: $(SGLANG_TPU_VENV)/.installed
+
+test-sglang-tpu: setup model sglang-tpu
+	$(PY) -m pytest -q -m sglang_tpu tests/sglang_tpu
+
 lint: setup
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 clean:
-	rm -rf $(VENV) $(RAY_VENV) $(MAXTEXT_VENV) $(TPU_VENV) $(SGLANG_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RAY_VENV) $(MAXTEXT_VENV) $(TPU_VENV) $(SGLANG_VENV) $(SGLANG_TPU_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

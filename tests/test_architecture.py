@@ -71,6 +71,7 @@ LAYERS = {
         ("accelerators", "redaction"),
         ("errors",),
     ),
+    "sglang_tpu": (("serve",), ("routes", "mending"), ("engine",), ("weights", "sampling")),
 }
 # Inside a layer, these imports are meant.
 ALLOWED_BESIDE = {
@@ -149,7 +150,7 @@ SEAMS = {
 # The held-out families measure what training on others is worth. Besides the entries only what evaluates may import them; what
 # trains or asks for proposals must not come by them, over however many imports.
 HELDOUT = "env_synth.heldout"
-HELDOUT_READERS = {"evo_jax": {"evaluation", "held_out", "suites"}, "env_synth": set(), "launch_tpu": set()}
+HELDOUT_READERS = {"evo_jax": {"evaluation", "held_out", "suites"}, "env_synth": set(), "launch_tpu": set(), "sglang_tpu": set()}
 NEVER_NEAR_HELDOUT = (
     *("evo_jax/evolve.py", "evo_jax/pool.py", "evo_jax/data.py", "evo_jax/rewards.py", "evo_jax/config.py"),
     *("env_synth/prompts.py", "env_synth/seeds", "env_synth/compose", "env_synth/admission", "env_synth/snapshots.py"),
@@ -170,7 +171,7 @@ def modules(package: str) -> list[Path]:
 
 
 def python_files() -> list[Path]:
-    folders = ("evo_jax", "env_synth", "tests", "benchmarks", "examples", "configs", "launch_tpu")
+    folders = ("evo_jax", "env_synth", "tests", "benchmarks", "examples", "configs", "launch_tpu", "sglang_tpu")
     paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
     return [path for path in paths if not path.is_relative_to(ROOT / CORPUS)]
 
@@ -301,6 +302,12 @@ def test_launchers_need_no_accelerator_library() -> None:
     }
     outside = {name.split(".")[0] for name in seen} - {"evo_jax", "launch_tpu", *sys.stdlib_module_names}
     assert outside <= {"absl", "yaml"}
+
+
+def test_the_tpu_server_stands_alone() -> None:
+    """It runs in an environment that has nothing else of this project."""
+    seen = {name.split(".")[0] for path in modules("sglang_tpu") for name in imported_names(path)}
+    assert seen - set(sys.stdlib_module_names) <= {"sglang_tpu", "sgl_jax", "jax", "flax", "numpy"}
 
 
 def test_packages_are_two_deep_and_well_named() -> None:

@@ -348,6 +348,26 @@ def test_the_real_small_model_says_the_same_over_a_server(tmp_path: Path) -> Non
         engine.close()
 
 
+def test_the_quickstart_runs_end_to_end_over_a_server(tmp_path: Path) -> None:
+    """The config of `make quickstart`, as it is, over a server that the run starts: training, export, report."""
+    run = tmp_path / "run"
+    command = (*SERVE, "--max-running-requests", "32", "--max-total-tokens", "16384", "--log-level", "warning")
+    words = [
+        *("evo_jax.train", "--config=configs/quickstart.py", f"--config.run_dir={run}", "--config.rollout.engine=sglang"),
+        *(f"--config.sglang.command={command!r}", "--config.rollout.max_logprob_difference=0.1"),
+    ]
+    for arguments in (words, ["evo_jax.export", f"--run_dir={run}"]):
+        done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=3600)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in metrics] == [0, 1, 2, 3, 4]
+    assert [line["policy_version"] for line in metrics[1:]] == [1, 2, 3, 4]
+    assert all(line["trained_tokens"] > 0 for line in metrics[1:])
+    assert all(line["sampling/logprob_difference/mean"] < 0.1 for line in metrics[1:])
+    assert (run / "report.html").is_file()
+    assert list(run.glob("**/model.safetensors"))
+
+
 class TruncatingTransport(DirectoryTransport):
     """A double: publishes, then cuts the file short, as a file system that fills up afterwards would."""
 
