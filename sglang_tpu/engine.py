@@ -31,6 +31,8 @@ ANSWER_TIMEOUT_S = 60.0
 # What of a request must say "nothing": sampling.py does not know it.
 NEUTRAL = {"min_p": 0.0, "frequency_penalty": 0.0, "presence_penalty": 0.0, "repetition_penalty": 1.0}
 PAUSE_MODES = ("retract", "in_place", "abort")
+# Prompt and sampling parameters of one completion.
+Member = tuple[list[int], dict[str, Any]]
 
 
 class RequestError(Exception):
@@ -69,19 +71,20 @@ class HeldEngine:
     # ---- completions -------------------------------------------------------------------------------------------------------
 
     def generate(self, body: Mapping[str, Any], is_gone: Callable[[], bool] = lambda: False) -> Any:
-        """What /generate answers: one completion, or a list of them when `n` is not 1. Raises RequestError.
+        """What /generate answers: one completion, or a list of them when `n` is not 1 or there is a list of prompts. Raises
+        RequestError.
 
         `is_gone` says whether nobody waits for the answer any more; then it is aborted.
         """
-        prompt, sampling, count = self._checked(body)
+        members = self._members(body)
         name = uuid.uuid4().hex
         with self._gate:
             self._gate.wait_for(lambda: not self._is_paused)
             self._running.add(name)
             label = self.label
         try:
-            job = asyncio.run_coroutine_threadsafe(self._group(name, prompt, sampling, count), self._loop)
-            answers = self._wait(job, name, count, is_gone)
+            job = asyncio.run_coroutine_threadsafe(self._group(name, members), self._loop)
+            answers = self._wait(job, name, len(members), is_gone)
         except ValueError as error:
             raise RequestError(str(error)) from error
         finally:
@@ -92,28 +95,42 @@ class HeldEngine:
             meta = answer["meta_info"]
             meta["weight_version"] = label
             meta["weight_versions"] = [{"version": label, "start": 0, "end": meta["completion_tokens"]}]
-        return answers[0] if count == 1 else answers
+        is_one = len(answers) == 1 and not isinstance(body["input_ids"][0], list)
+        return answers[0] if is_one else answers
 
     def abort(self) -> None:
         """Ends every completion under way."""
         self._loop.call_soon_threadsafe(lambda: self._parts.manager.abort_request(abort_all=True))
 
-    def _checked(self, body: Mapping[str, Any]) -> tuple[list[int], dict[str, Any], int]:
-        sampling = dict(body.get("sampling_params") or {})
-        count = sampling.pop("n", 1)
-        for name, nothing in NEUTRAL.items():
-            if sampling.pop(name, nothing) != nothing:
-                raise RequestError(f"{name} is not served here: leave it at {nothing}")
-        prompt, size = body.get("input_ids"), self._parts.manager.model_config.vocab_size
-        if not isinstance(prompt, list) or not prompt or not all(type(token) is int and 0 <= token < size for token in prompt):
-            raise RequestError(f"input_ids must be one list of tokens in [0, {size})")
-        return prompt, sampling, count
+    def _members(self, body: Mapping[str, Any]) -> list[Member]:
+        """The completions that are asked for: `n` of one prompt, or one of each in a list."""
+        prompts, sampling = body.get("input_ids"), body.get("sampling_params") or {}
+        if isinstance(prompts, list) and prompts and isinstance(prompts[0], list):
+            each = sampling if isinstance(sampling, list) else [sampling] * len(prompts)
+            if len(each) != len(prompts):
+                raise RequestError(f"{len(prompts)} prompts with {len(each)} sampling_params")
+        else:
+            prompts, each = [prompts] * sampling.get("n", 1), [sampling] * sampling.get("n", 1)
+        return [self._member(prompt, settings) for prompt, settings in zip(prompts, each, strict=True)]
 
-    async def _group(self, name: str, prompt: list[int], sampling: dict[str, Any], count: int) -> list[dict[str, Any]]:
-        """`count` completions as requests of their own; the first pass over the prompt is one for all."""
-        if count > 1:
-            await self._one(f"{name}-prompt", prompt, {**sampling, "max_new_tokens": 1})
-        return list(await asyncio.gather(*(self._one(f"{name}-{n}", prompt, sampling) for n in range(count))))
+    def _member(self, prompt: Any, sampling: Mapping[str, Any]) -> Member:
+        for name, nothing in NEUTRAL.items():
+            if sampling.get(name, nothing) != nothing:
+                raise RequestError(f"{name} is not served here: leave it at {nothing}")
+        size = self._parts.manager.model_config.vocab_size
+        if not isinstance(prompt, list) or not prompt or not all(type(token) is int and 0 <= token < size for token in prompt):
+            raise RequestError(f"input_ids must be tokens in [0, {size}), one list of them or a list of lists")
+        return prompt, {name: value for name, value in sampling.items() if name not in (*NEUTRAL, "n")}
+
+    async def _group(self, name: str, members: list[Member]) -> list[dict[str, Any]]:
+        """The members as requests of their own; the first pass over a prompt that they share is one for all."""
+        prompt, sampling = members[0]
+        if len(members) > 1 and all(other == prompt for other, _ in members):
+            first = await self._one(f"{name}-prompt", prompt, {**sampling, "max_new_tokens": 1})
+            if first["meta_info"]["finish_reason"]["type"] == "abort":
+                nothing = {**first["meta_info"], "completion_tokens": 0, "output_token_logprobs": []}
+                return [{**first, "text": "", "output_ids": [], "meta_info": dict(nothing)} for _ in members]
+        return list(await asyncio.gather(*(self._one(f"{name}-{n}", *member) for n, member in enumerate(members))))
 
     async def _one(self, name: str, prompt: list[int], sampling: dict[str, Any]) -> dict[str, Any]:
         request = self._parts.request(rid=name, input_ids=list(prompt), sampling_params=dict(sampling), return_logprob=True)

@@ -150,7 +150,12 @@ SEAMS = {
 # The held-out families measure what training on others is worth. Besides the entries only what evaluates may import them; what
 # trains or asks for proposals must not come by them, over however many imports.
 HELDOUT = "env_synth.heldout"
-HELDOUT_READERS = {"evo_jax": {"evaluation", "held_out", "suites"}, "env_synth": set(), "launch_tpu": set(), "sglang_tpu": set()}
+HELDOUT_READERS = {
+    "evo_jax": {"evaluation", "held_out", "suites"},
+    "env_synth": set(),
+    "launch_tpu": set(),
+    "sglang_tpu": set(),
+}
 NEVER_NEAR_HELDOUT = (
     *("evo_jax/evolve.py", "evo_jax/pool.py", "evo_jax/data.py", "evo_jax/rewards.py", "evo_jax/config.py"),
     *("env_synth/prompts.py", "env_synth/seeds", "env_synth/compose", "env_synth/admission", "env_synth/snapshots.py"),

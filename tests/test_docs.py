@@ -12,7 +12,7 @@ from evo_jax.config import Config
 from evo_jax.metrics import METRICS, metrics_table
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("evo_jax", "env_synth", "launch_tpu")
+PACKAGES = ("evo_jax", "env_synth", "launch_tpu", "sglang_tpu")
 DOCUMENTS = sorted(p for p in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "env_synth").rglob("*.md")))
 ENVIRONMENT_SOURCES = (ROOT / "env_synth" / "seeds", ROOT / "env_synth" / "heldout")
 

@@ -7,7 +7,7 @@ sglang-jax 0.0.2 does. The real Engine is in test_real_engine.py.
 import asyncio
 import threading
 import types
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class LoaderDouble:
 class EngineDouble:
     """The Engine, on weights in `directory`, and a HeldEngine over it; a context manager that ends its thread.
 
-    While `held_back` is set, completions under way do not end.
+    While `held_back` is set, completions under way do not end, of those that `holds` by name. An aborted one has one token.
     """
 
     def __init__(self, config: ModelConfig, directory: Path) -> None:
@@ -95,6 +95,7 @@ class EngineDouble:
         self.under_way: set[str] = set()
         self.most_under_way = 0
         self.held_back = threading.Event()
+        self.holds: Callable[[str], bool] = lambda name: True
         self.has_room = True
         self.model_config = types.SimpleNamespace(vocab_size=config.vocab_size)
         self.loop = asyncio.new_event_loop()
@@ -137,10 +138,10 @@ class EngineDouble:
         self.most_under_way = max(self.most_under_way, len(self.under_way))
         await asyncio.sleep(0)
         token = self.step(request.input_ids)
-        while self.held_back.is_set() and request.rid not in self.aborted:
+        while self.held_back.is_set() and self.holds(request.rid) and request.rid not in self.aborted:
             await asyncio.sleep(0.01)
         self.under_way.discard(request.rid)
-        kind = "abort" if request.rid in self.aborted else "length"
-        meta = {"id": request.rid, "finish_reason": {"type": kind}, "completion_tokens": limit}
-        pairs = [(np.float64(-1.0), token, None)] * limit
-        yield {"text": "", "output_ids": [token] * limit, "meta_info": meta | {"output_token_logprobs": pairs}}
+        kind, count = ("abort", 1) if request.rid in self.aborted else ("length", limit)
+        meta = {"id": request.rid, "finish_reason": {"type": kind}, "completion_tokens": count}
+        pairs = [(np.float64(-1.0), token, None)] * count
+        yield {"text": "", "output_ids": [token] * count, "meta_info": meta | {"output_token_logprobs": pairs}}

@@ -162,6 +162,16 @@ def test_what_it_does_not_serve_is_refused(server: ServerProcess) -> None:
     assert client.is_healthy(60.0)
 
 
+def test_a_stopped_group_is_gone_on_with(engine: SGLangEngine, embedded: EmbeddedEngine, policy: Policy) -> None:
+    """Under the same weights, so that the embedded engine's uninterrupted group is what must come."""
+    embedded.load_weights(nnx.state(policy.decoder), 0)
+    asked = greedy(6, stop=("no such text",))
+    finished: dict[int, Any] = {}
+    found = engine.generate(asked, on_group=finished.__setitem__, should_stop=lambda: bool(finished))
+    further = [dataclasses.replace(wanted, begun=tuple(group)) for wanted, group in zip(asked, found, strict=True)]
+    same(engine.generate(further), embedded.generate(asked))
+
+
 def test_a_sync_in_the_middle_of_a_group_waits_for_it(
     engine: SGLangEngine, embedded: EmbeddedEngine, server: ServerProcess, policy: Policy, tmp_path: Path
 ) -> None:

@@ -90,6 +90,27 @@ def test_every_version_is_compared_row_by_row_and_shows_in_what_is_sampled(
     ours.close()
 
 
+@pytest.mark.parametrize("is_in_prompt", [False, True], ids=["members", "prompt"])
+def test_a_group_that_was_stopped_is_gone_on_with_under_the_next_weights(
+    is_in_prompt: bool, double: EngineDouble, url: str, params: nnx.State, tmp_path: Path
+) -> None:
+    ours = engine(url, tmp_path / "weights")
+    ours.load_weights(params, 0)
+    double.holds = lambda name: name.endswith("-prompt") == is_in_prompt
+    double.held_back.set()
+    (begun,) = ours.generate(requests(1), should_stop=lambda: any(map(double.holds, double.under_way)))
+    done = 0 if is_in_prompt else 1
+    assert [(len(completion.tokens), completion.finish_reason) for completion in begun] == [(done, "abort")] * 2
+    double.held_back.clear()
+    ours.load_weights(changed(params, 1.1), 1)
+    (group,) = ours.generate([dataclasses.replace(requests(1)[0], begun=tuple(begun))])
+    for before, completion in zip(begun, group, strict=True):
+        assert completion.policy_versions.tolist() == [0] * done + [1] * (3 - done)
+        rest = [double.step([5, 6, *before.tokens.tolist()])] * (3 - done)
+        assert completion.tokens.tolist() == [*before.tokens.tolist(), *rest]
+    ours.close()
+
+
 class Wrong(DirectoryTransport):
     """A double: publishes a sound version, then does `damage` to it."""
 
@@ -257,6 +278,7 @@ def test_what_it_does_not_serve_is_refused_in_words(url: str) -> None:
         ("/generate", {"input_ids": [5, 300], "sampling_params": {"max_new_tokens": 3}}, r"\[0, 300\)"),
         ("/generate", {"input_ids": [], "sampling_params": {"max_new_tokens": 3}}, "input_ids"),
         ("/generate", {"text": "hello"}, "input_ids"),
+        ("/generate", {"input_ids": [[5], [6]], "sampling_params": [{"max_new_tokens": 3}]}, "2 prompts with 1"),
         ("/generate", {"input_ids": [5], "sampling_params": {"presence_penalty": 1.0}}, "presence_penalty is not served"),
         ("/generate", {"input_ids": [5] * 300, "sampling_params": {"max_new_tokens": 3}}, "context length"),
         ("/get_weights_by_name", {"name": "model.norm.wrong"}, "no tensor"),
