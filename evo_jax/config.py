@@ -238,9 +238,11 @@ class OptimizerConfig:
     adam_b2: float = 0.99
     adam_eps: float = 1e-8
     max_grad_norm: float = 1.0
+    moments_dtype: str = "float32"  # what Adam's moments are stored in; they are always computed in float32
+    moments_memory: str = "device"  # or "host": on the device only while they are worked with
 
     def validate(self) -> None:
-        """Raises ConfigError for rates and decays outside their range."""
+        """Raises ConfigError for rates and decays outside their range, and for moments that would stand still."""
         above("optimizer.learning_rate", self.learning_rate, 0.0)
         one_of("optimizer.schedule", self.schedule, ("constant", "linear", "cosine"))
         at_least("optimizer.warmup_steps", self.warmup_steps, 0)
@@ -249,6 +251,13 @@ class OptimizerConfig:
             within(f"optimizer.{name}", getattr(self, name), 0.0, 1.0)
         above("optimizer.adam_eps", self.adam_eps, 0.0)
         above("optimizer.max_grad_norm", self.max_grad_norm, 0.0)
+        one_of("optimizer.moments_dtype", self.moments_dtype, ("float32", "bfloat16"))
+        one_of("optimizer.moments_memory", self.moments_memory, ("device", "host"))
+        if self.moments_dtype == "bfloat16" and self.adam_b2 > 0.99:
+            raise ConfigError(
+                f"optimizer.adam_b2={self.adam_b2} with moments_dtype='bfloat16': changes of less than 1 in 256 are lost in "
+                "bfloat16, and the second moment would stand still; take adam_b2 of at most 0.99, or float32"
+            )
 
 
 @dataclass

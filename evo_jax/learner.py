@@ -8,7 +8,7 @@ rounding. Left out: the formulas (`objective`), cutting rows (`packing`), and wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,7 @@ from evo_jax.policy.packed_attention import visible_keys, worth_gathering
 from evo_jax.policy.splash import LANES
 from evo_jax.records import Role, TrainBatch
 from evo_jax.sharding import (
+    in_host_memory,
     like_parameters,
     make_mesh,
     named_sharding,
@@ -121,7 +122,11 @@ class Learner:
         self._learning_rate = learning_rate_schedule(*schedule_of)
         self._param_shardings = shardings_of(abstract)
         shapes = jax.eval_shape(self._new_state, abstract)
-        self._state_shardings = like_parameters(self._mesh, shapes, self._param_shardings)
+        working = like_parameters(self._mesh, shapes, self._param_shardings)
+        self._moment_places = working.opt_state
+        if config.optimizer.moments_memory == "host":
+            working = replace(working, opt_state=in_host_memory(working.opt_state, shapes.opt_state))
+        self._state_shardings = working
         replicated = named_sharding(self._mesh, ())
         self._sum_shardings = (self._param_shardings, jax.tree.map(lambda _: replicated, empty_sums()))
         self._zeros = jax.jit(_zero_sums, out_shardings=self._sum_shardings)
@@ -349,7 +354,10 @@ class Learner:
         return added, add_sums(total[1], sums)
 
     def _apply_gradients(self, state: TrainState, gradients: nnx.State) -> TrainState:
-        updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
+        moments = state.opt_state
+        if self._config.optimizer.moments_memory == "host":
+            moments = jax.device_put(moments, self._moment_places)
+        updates, opt_state = self._optimizer.update(gradients, moments, state.params)
         return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 
     # ---- what is reported --------------------------------------------------------------------------------------------------

@@ -66,7 +66,9 @@ def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) 
         "parameters": parameters * _BYTES[config.policy.param_dtype],
         **({"adapters": adapters * 4} if adapters else {}),
         "gradients": trained * 4,
-        "optimizer": 2 * trained * 4,  # moments are float32
+        "optimizer" + (", on hosts" if config.optimizer.moments_memory == "host" else ""): (
+            2 * trained * _BYTES[config.optimizer.moments_dtype]
+        ),
         **(_embedded_engine_bytes(model, config, compute) if config.rollout.engine == "embedded" else {}),
         "update activations": activations,
         "update logits": 2 * config.policy.logits_chunk_tokens * model.vocab_size * 4,

@@ -1,7 +1,7 @@
 """The Optax chain of the update: clip by global norm, AdamW, learning-rate schedule.
 
-Moments are float32 whatever the parameters are stored in. Weight decay skips vectors (norm scales and biases), as is usual.
-Left out: other optimizers, per-layer rates, and gradient accumulation (the learner sums micro-batches itself).
+Moments are computed in float32 whatever the parameters are stored in. Weight decay skips vectors (norm scales and biases), as
+is usual. Left out: other optimizers, per-layer rates, and gradient accumulation (the learner sums micro-batches itself).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def build_optimizer(config: OptimizerConfig, total_steps: int, updates_per_step:
         weight_decay=config.weight_decay,
         mask=decayed,
     )
-    return _float32_state(optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adamw))
+    return _stored_as(optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adamw), jnp.dtype(config.moments_dtype))
 
 
 def decayed(params: PyTree) -> PyTree:
@@ -59,14 +59,25 @@ def decayed(params: PyTree) -> PyTree:
     return jax.tree.map(lambda x: x.ndim > 1, params)
 
 
-def _float32_state(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The same with moments in float32: Optax would store them like the parameters, and bfloat16 loses small squares."""
+def _stored_as(inner: optax.GradientTransformation, dtype: jnp.dtype) -> optax.GradientTransformation:
+    """The same with moments computed in float32 and stored in `dtype`.
+
+    Optax would compute them in the dtype of the parameters, and small squares are lost in bfloat16. An average stored in it stands
+    still while it would change by less than half a unit in its last place, 1 in 256 at most: with b2 = 0.99 while g^2 is within
+    39 % of the second moment, so that a step can be a fifth too short or a quarter too long.
+    """
 
     def init(params: PyTree) -> PyTree:
-        return inner.init(jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params))
+        return _cast(inner.init(_cast(params, jnp.dtype(jnp.float32))), dtype)
 
     def update(gradients: PyTree, state: PyTree, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
-        wide = jax.tree.map(lambda x: x.astype(jnp.float32), gradients)
-        return inner.update(wide, state, params)
+        wide, moments = (_cast(tree, jnp.dtype(jnp.float32)) for tree in (gradients, state))
+        updates, moments = inner.update(wide, moments, params)
+        return updates, _cast(moments, dtype)
 
     return optax.GradientTransformation(init, update)
+
+
+def _cast(tree: PyTree, dtype: jnp.dtype) -> PyTree:
+    """Numbers to `dtype`; counters are left as they are."""
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -167,6 +168,15 @@ def like_parameters(mesh: Mesh, tree: PyTree, shardings: PyTree) -> PyTree:
         return next(endings, named_sharding(mesh, ()))
 
     return jax.tree_util.tree_map_with_path(of_leaf, tree)
+
+
+def in_host_memory(shardings: PyTree, shapes: PyTree) -> PyTree:
+    """The same places, but in the memory of the hosts for what is no counter."""
+
+    def of_leaf(sharding: NamedSharding, shape: jax.ShapeDtypeStruct) -> NamedSharding:
+        return sharding.with_memory_kind("pinned_host") if jnp.issubdtype(shape.dtype, jnp.floating) else sharding
+
+    return jax.tree.map(of_leaf, shardings, shapes)
 
 
 def path_names(path: tuple) -> tuple[str | int, ...]:

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from evo_jax.advantages import compute_advantages
+from evo_jax.checkpoint import Checkpoint, CheckpointStore
 from evo_jax.config import (
     Config,
     ConfigError,
@@ -371,6 +372,29 @@ def test_abstract_state_matches(decoder):
     state, shapes = learner.init(nnx.state(decoder)), learner.abstract_state(nnx.state(decoder))
     for made, planned in zip(jax.tree.leaves(state), jax.tree.leaves(shapes), strict=True):
         assert (made.shape, made.dtype, made.sharding) == (planned.shape, planned.dtype, planned.sharding)
+
+
+def test_moments_on_the_host_change_no_bit_and_survive_a_checkpoint(decoder, rollouts, tmp_path):
+    plain = OptimizerConfig(learning_rate=1e-2)
+    on_host = config_of(optimizer=dataclasses.replace(plain, moments_memory="host"))
+    packed = pack(rollouts(ObjectiveConfig()), on_host.learner, ObjectiveConfig())
+    learner, device = learner_for(on_host, decoder), learner_for(config_of(optimizer=plain), decoder)
+    states = [one.init(nnx.state(decoder)) for one in (learner, device)]
+    for _ in range(2):
+        states = [one.update(state, packed)[0] for one, state in zip((learner, device), states, strict=True)]
+    assert_same_parameters(states[0].params, states[1].params, rtol=0)
+    kinds = {x.sharding.memory_kind for x in jax.tree.leaves(states[0].opt_state) if jnp.issubdtype(x.dtype, jnp.floating)}
+    assert kinds == {"pinned_host"}
+    assert {x.sharding.memory_kind for x in jax.tree.leaves(states[0].params)} == {"device"}
+    store = CheckpointStore(tmp_path / "checkpoints", keep=2)
+    store.save(Checkpoint(2, states[0], {}))
+    restored = store.restore(learner.abstract_state(nnx.state(decoder)), print)
+    store.close()
+    assert restored is not None
+    for saved, back in zip(jax.tree.leaves(states[0]), jax.tree.leaves(restored.state), strict=True):
+        np.testing.assert_array_equal(saved, back)
+        assert saved.sharding == back.sharding
+    learner.update(restored.state, packed)
 
 
 # ---- adapters ---------------------------------------------------------------------------------------------------------------

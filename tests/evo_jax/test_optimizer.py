@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from evo_jax.config import OptimizerConfig
+from evo_jax.config import ConfigError, OptimizerConfig
 from evo_jax.optimizer import build_optimizer, learning_rate_schedule
 
 
@@ -52,6 +52,24 @@ def test_first_adam_step_is_the_learning_rate():
     gradients = {"weight": jnp.float32([[0.1, -0.2], [0.3, 0.4]])}
     moved, _ = apply_once(params, gradients, learning_rate=0.01, max_grad_norm=100.0, adam_eps=1e-12)
     np.testing.assert_allclose(moved["weight"], [[0.99, 1.01], [0.99, 0.99]], rtol=1e-6)
+
+
+def test_moments_stored_in_bfloat16_are_computed_in_float32():
+    params, gradients = {"weight": jnp.ones((2, 2))}, {"weight": jnp.float32([[0.1, -0.2], [0.3, 0.4]])}
+    options = {"learning_rate": 0.01, "max_grad_norm": 100.0}
+    moved, state = apply_once(params, gradients, moments_dtype="bfloat16", **options)
+    # The first step needs nothing that was stored.
+    np.testing.assert_array_equal(moved["weight"], apply_once(params, gradients, **options)[0]["weight"])
+    adam = next(part for part in jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(part, "mu"))
+    assert adam.mu["weight"].dtype == adam.nu["weight"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(adam.mu["weight"], (0.1 * gradients["weight"]).astype(jnp.bfloat16))
+    assert adam.count.dtype == jnp.int32
+
+
+def test_a_second_moment_that_would_stand_still_is_refused():
+    with pytest.raises(ConfigError, match=r"adam_b2=0\.999"):
+        OptimizerConfig(moments_dtype="bfloat16", adam_b2=0.999).validate()
+    OptimizerConfig(moments_dtype="bfloat16", adam_b2=0.99).validate()
 
 
 def test_weight_decay_skips_vectors():
