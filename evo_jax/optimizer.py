@@ -62,9 +62,9 @@ def decayed(params: PyTree) -> PyTree:
 def _stored_as(inner: optax.GradientTransformation, dtype: jnp.dtype) -> optax.GradientTransformation:
     """The same with moments computed in float32 and stored in `dtype`.
 
-    Optax would compute them in the dtype of the parameters, and small squares are lost in bfloat16. An average stored in it stands
-    still while it would change by less than half a unit in its last place, 1 in 256 at most: with b2 = 0.99 while g^2 is within
-    39 % of the second moment, so that a step can be a fifth too short or a quarter too long.
+    Optax would compute them in the dtype of the parameters, and small squares are lost in bfloat16. An average stored in it
+    stands still while it would change by less than half a unit in its last place, at most 1 in 256: with b2 = 0.99 while g^2 is
+    within 39 % of the second moment, so that a step is too long or too short by a fifth at most.
     """
 
     def init(params: PyTree) -> PyTree:

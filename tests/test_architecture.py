@@ -22,7 +22,7 @@ LAYERS = {
         ("evolve",),
         ("pool", "proposing", "lent_models"),
         ("pool_life", "given_environments"),
-        ("hosts", "engines", "sampling_ahead"),
+        ("hosts", "engines", "roofline", "sampling_ahead"),
         ("learner", "rollouts"),
         (
             "data",
