@@ -160,6 +160,7 @@ def _program(name: str, memory: Any, costs: CompiledCosts, compile_s: float) -> 
         gathers=[[one.result_bytes, one.source] for one in parameter_gathers(costs, _SMALL_GATHER_BYTES)],
         largest_inner_gather=max(inside, default=0.0),
         open_loops=costs.open_loops,
+        copied=costs.copied_bytes,
         compile_s=compile_s,
     )
 

@@ -58,12 +58,16 @@ class Collective(NamedTuple):
 
 @dataclass(frozen=True)
 class CompiledCosts:
-    """Per device and per run of a program. `kernels` are custom calls by name, with how often they run."""
+    """Per device and per run of a program. `kernels` are custom calls by name, with how often they run.
+
+    `copied_bytes` are those that copies inside loops read and write, such as a cache that changes its layout at every step.
+    """
 
     product_flops: float
     collectives: tuple[Collective, ...]
     kernels: Counter[str]
     open_loops: int
+    copied_bytes: float
 
     @property
     def sent_bytes(self) -> float:
@@ -101,6 +105,7 @@ class _Walk:
     collectives: list[Collective] = field(default_factory=list)
     kernels: Counter[str] = field(default_factory=Counter)
     open_loops: int = 0
+    copied_bytes: float = 0.0
     _spread: set[tuple[str, ...]] = field(default_factory=set)
 
     def visit(self, name: str, runs: int, in_loop: bool, inside_of: str = "") -> None:
@@ -117,6 +122,9 @@ class _Walk:
                 continue
             if one.opcode in ("dot", "convolution"):
                 self.flops += runs * _product_flops(one, results)
+            elif one.opcode == "copy" and in_loop and (not inside_of or one is instructions[-1]):
+                # What stays in the core's own memory, S(1), costs next to nothing.
+                self.copied_bytes += 0 if "S(1)" in one.result else 2 * runs * _size_bytes(one.result)
             elif one.opcode == "custom-call":
                 self.kernels[_kernel_name(one)] += runs
             inside, looping = runs, in_loop
@@ -176,7 +184,7 @@ def read_costs(hlo: str) -> CompiledCosts:
                 computations[current].append(_parsed(found.group(1), found.group(2)))
     walk = _Walk(computations)
     walk.visit(entry, 1, False)
-    return CompiledCosts(walk.flops, tuple(walk.collectives), walk.kernels, walk.open_loops)
+    return CompiledCosts(walk.flops, tuple(walk.collectives), walk.kernels, walk.open_loops, walk.copied_bytes)
 
 
 def _parsed(name: str, text: str) -> _Instruction:

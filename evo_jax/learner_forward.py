@@ -23,7 +23,7 @@ from evo_jax.policy.decoder import Decoder, Layer, OneDevice, flat_parameters, l
 from evo_jax.policy.head import target_logprobs
 from evo_jax.policy.packed_attention import gathered_attend
 from evo_jax.policy.splash import splash_attend
-from evo_jax.sharding import RULES, gathered_sharding, named_sharding
+from evo_jax.sharding import gathered_sharding, named_sharding
 
 # (q, k, v, (group ids, completion ids)) of whole rows -> attended
 RowAttention = Callable[[Array, Array, Array, tuple[Array, Array]], Array]
@@ -118,17 +118,14 @@ class MeshForward:
         return nnx.merge(graph, nnx.from_flat_state(used))
 
     def lookup(self, table: Float[Array, "V D"], tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
-        """Each device looks its columns up for all tokens of those that hold the others, and they trade columns for tokens."""
+        """Each device looks its columns up for all rows of its fsdp group, which then trade columns for rows."""
 
         def local(part: Array, tokens: Array) -> Array:
-            tokens = jax.lax.all_gather(tokens, "context", axis=1, tiled=True)
             tokens = jax.lax.all_gather(tokens, "fsdp", axis=0, tiled=True)
             here = tokens - jax.lax.axis_index("tensor") * part.shape[0]
             mine = (here >= 0) & (here < part.shape[0])
             found = jnp.where(mine[..., None], part[jnp.where(mine, here, 0)], 0)
             found = jax.lax.psum(found, "tensor")
-            # Columns are cut over fsdp first and within it over context: put together in the other order.
-            found = jax.lax.all_to_all(found, "context", split_axis=1, concat_axis=2, tiled=True)
             return jax.lax.all_to_all(found, "fsdp", split_axis=0, concat_axis=2, tiled=True)
 
         specs = (("vocab", "embed"), ("rows", "tokens"))
@@ -159,7 +156,7 @@ class MeshForward:
 
         def local(hidden: Array, part: Array, sources: Array, targets: Array, weights: Array, warmth: Array) -> Scored:
             # Gathered in here, so that the gradient is scattered back while it is summed.
-            part = jax.lax.all_gather(part, RULES["embed"], axis=1, tiled=True)
+            part = jax.lax.all_gather(part, "fsdp", axis=1, tiled=True)
             hidden = jax.lax.all_gather(hidden, "context", axis=1, tiled=True)
             taken = jax.vmap(lambda row, index: row[index])(hidden, sources)
             scored = target_logprobs(

@@ -33,7 +33,8 @@ class Program:
 
     Bytes: `kept` ones of its results reuse no argument; `on_host` are arguments in the memory of the hosts. `sent` has runs and
     bytes of each kind of collective, `gathers` bytes and source of each all-gather of a MiB or more outside all loops, and
-    `largest_inner_gather` is the largest result of one inside. Of a loop that only the data ends, one turn counts.
+    `largest_inner_gather` is the largest result of one inside. Copies inside loops read and write `copied` bytes. Of a loop
+    that only the data ends, one turn counts.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Program:
     gathers: list[list[Any]]
     largest_inner_gather: float
     open_loops: int
+    copied: float
     compile_s: float
 
     @property
@@ -99,6 +101,8 @@ def program_lines(report: SliceReport, program: Program) -> list[str]:
     lines.append(f"  a device sends: {kinds or 'nothing'}")
     if program.open_loops:
         lines.append("  a loop that the data ends is counted once: one step of decoding")
+    if program.copied:
+        lines.append(f"  copies inside loops read and write {_gib(program.copied)}")
     if program.largest_inner_gather:
         lines.append(f"  the largest gather inside a loop: {_gib(program.largest_inner_gather)}")
     return lines + [f"  gathered outside all loops: {_gib(size)}, {source}" for size, source in program.gathers]
@@ -160,8 +164,8 @@ def time_lines(report: SliceReport) -> list[str]:
         lines += [f"  prefill {_ms(seconds)}: {counted / seconds:,.0f} tokens/s" for seconds in both]
     if "decode" in programs and report.pool is not None:
         decode, slots = programs["decode"], report.pool.slots
-        # Every token reads all weights and, in the cache, what could be there.
-        reading = max(decode.arguments / chip.memory_bytes_s, decode.product_flops / chip.flops)
+        # Every token reads all weights and, in the cache, what could be there; copies come on top.
+        reading = max((decode.arguments + decode.copied) / chip.memory_bytes_s, decode.product_flops / chip.flops)
         both = _both(reading, decode.sent_bytes / chip.send_bytes_s)
         lines += [f"  decode {_ms(seconds)} a token: {slots / seconds:,.0f} tokens/s" for seconds in both]
     return lines

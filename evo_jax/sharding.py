@@ -26,8 +26,7 @@ MESH_AXES = ("data", "fsdp", "tensor", "context")
 # THE table. A logical axis that is missing here is an error, one mapped to None is whole on every device.
 RULES: dict[str, str | tuple[str, ...] | None] = {
     "vocab": "tensor",
-    # What is cut for storage alone: also over context, whose devices work with the same parameters.
-    "embed": ("fsdp", "context"),
+    "embed": "fsdp",  # what is cut for storage alone
     "heads": "tensor",
     "kv_heads": "tensor",
     "mlp": "tensor",

@@ -71,9 +71,9 @@ def test_the_update_and_the_engine_compile_for_a_slice(compiled: tuple[SliceRepo
     report, said = compiled
     assert set(report.programs) == {"micro-step", "optimizer step", "prefill", "decode"}
     assert all(name in said for name in ("8 devices (TPU v5 lite)", "fits", "tokens/s", "MFU"))
-    # float32 parameters and gradients cut into eight, and the norms whole
-    assert report.programs["micro-step"].arguments == pytest.approx(2 * 4 * MODEL.parameter_count / 8, rel=0.05)
-    assert report.state_bytes == pytest.approx(3 * 4 * MODEL.parameter_count / 8, rel=0.05)
+    # float32 parameters and gradients cut into four, and the norms whole
+    assert report.programs["micro-step"].arguments == pytest.approx(2 * 4 * MODEL.parameter_count / 4, rel=0.05)
+    assert report.state_bytes == pytest.approx(3 * 4 * MODEL.parameter_count / 4, rel=0.05)
 
 
 @pytest.mark.slow

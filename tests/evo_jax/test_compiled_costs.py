@@ -60,6 +60,14 @@ def test_loops_are_counted_as_often_as_they_run() -> None:
     assert costs.kernels == {"tpu_custom_call: splash_mha_fwd": 1}
 
 
+def test_copies_inside_loops_are_read_and_written() -> None:
+    copying = PROGRAM.replace("BACKEND", KNOWN).replace("%w = bf16", "%c = bf16[2,64]{1,0} copy(%x)\n  %w = bf16")
+    assert read_costs(copying).copied_bytes == 5 * 2 * 256
+    near = copying.replace("bf16[2,64]{1,0} copy", "bf16[2,64]{1,0:T(8,128)S(1)} copy")
+    assert read_costs(near).copied_bytes == 0
+    assert read_costs(PROGRAM.replace("BACKEND", KNOWN)).copied_bytes == 0
+
+
 def test_where_no_trip_count_is_noted_the_condition_tells_it() -> None:
     """As the TPU's compiler prints loops."""
     compared = "%limit = s32[]{:T(128)} constant(5)\n  ROOT %lt = pred[] compare(%arg.1, %limit), direction=LT"

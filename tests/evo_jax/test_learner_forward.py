@@ -51,9 +51,9 @@ def test_eight_devices_equal_one(on_meshes: dict[tuple[int, ...], dict], mesh: t
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", MESHES)
 def test_nothing_is_silently_replicated(on_meshes: dict[tuple[int, ...], dict], mesh: tuple[int, ...]) -> None:
-    """As compiled: every matrix is cut over fsdp, context and tensor, in the parameters and in their gradients."""
+    """As compiled: every matrix is cut over fsdp and tensor, in the parameters and in their gradients."""
     found = on_meshes[mesh]
-    pieces = mesh[1] * mesh[2] * mesh[3]
+    pieces = mesh[1] * mesh[2]
     for kind in ("parameters_cut_into", "gradients_cut_into", "restored_pieces"):
         vectors = {name for name in found[kind] if name.endswith("scale")}
         assert {found[kind][name] for name in found[kind].keys() - vectors} == {pieces}, kind

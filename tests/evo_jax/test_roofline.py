@@ -19,7 +19,7 @@ def report_of(mesh_shape: tuple[int, ...] = (1, 1, 1, 1)) -> SliceReport:
 
 
 def program(name: str, arguments: int, kept: int, temporaries: int) -> Program:
-    return Program(name, arguments, kept, kept, temporaries, 0, 0.0, {}, {}, [], 0.0, 0, 0.0)
+    return Program(name, arguments, kept, kept, temporaries, 0, 0.0, {}, {}, [], 0.0, 0, 0.0, 0.0)
 
 
 def test_operations_of_a_token_by_hand() -> None:
@@ -61,7 +61,7 @@ def test_a_roofline_by_hand() -> None:
     report = report_of()
     report.config.policy.attention = "xla"
     # 197 TFLOP and 20 GB sent: a second of products, a tenth of one over links that send 200 GB/s; 2 rows of 1,024 tokens
-    step = Program("micro-step", 0, 0, 0, 0, 0, 197e12, {"all-gather": [3, 20e9]}, {}, [], 0.0, 0, 0.0)
+    step = Program("micro-step", 0, 0, 0, 0, 0, 197e12, {"all-gather": [3, 20e9]}, {}, [], 0.0, 0, 0.0, 0.0)
     report.programs = {"micro-step": step, "optimizer step": program("optimizer step", 819 * 10**6, 0, 0)}
     lines = time_lines(report)
     assert lines[1].startswith("  micro-step 1,000.0 ms: 2,048 tokens/s")

@@ -39,8 +39,8 @@ def test_every_parameter_of_every_family_has_a_place(model):
     params = nnx.state(abstract_decoder(model))
     placed = specs(parameter_shardings(make_mesh(), params))
     assert len(placed) == len(jax.tree.leaves(params))
-    assert placed["layers.0.query.weight"] == PartitionSpec(("fsdp", "context"), "tensor")
-    assert placed["layers.0.down.weight"] == PartitionSpec("tensor", ("fsdp", "context"))
+    assert placed["layers.0.query.weight"] == PartitionSpec("fsdp", "tensor")
+    assert placed["layers.0.down.weight"] == PartitionSpec("tensor", "fsdp")
     assert placed["final_norm.scale"] == PartitionSpec(None)
 
 
@@ -55,7 +55,7 @@ def test_moments_are_cut_like_their_parameters():
     state = jax.eval_shape(optax.adamw(1e-3).init, params)
     found = specs(like_parameters(make_mesh(), state, parameter_shardings(make_mesh(), params)))
     moments = [spec for name, spec in found.items() if name.endswith("mu.layers.0.query.weight")]
-    assert moments == [PartitionSpec(("fsdp", "context"), "tensor")]
+    assert moments == [PartitionSpec("fsdp", "tensor")]
     counters = [spec for name, spec in found.items() if name.endswith("count")]
     assert counters
     assert set(counters) == {PartitionSpec()}
