@@ -58,9 +58,11 @@ def describe_topology(
 
     Those that are `known` are taken as they are; `keep` is told of each other one as soon as it is compiled.
 
-    Raises ConfigError for an unknown slice, a mesh or model that does not fit it, an environment without the compiler, and a
-    program that the compiler refuses, for want of memory say.
+    Raises ConfigError for another backend than our own, an unknown slice, a mesh or model that does not fit it, an environment
+    without the compiler, and a program that the compiler refuses, for want of memory say.
     """
+    if config.policy.backend != "native":
+        raise ConfigError(f"--topology compiles policy.backend='native' alone, not {config.policy.backend!r}")
     chip, devices = chip_of(topology), slice_devices(topology)
     mesh = mesh_of(config.mesh, devices)
     if mesh.size < len(devices):

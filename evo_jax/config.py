@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from env_synth.config import EnvSynthConfig, ModelStagesConfig
-from evo_jax.setting_checks import ConfigError, above, at_least, one_of, strings, within
+from evo_jax.setting_checks import ConfigError, above, at_least, one_of, storable_moments, strings, within
 
 __all__ = ["Config", "ConfigError"]
 
@@ -251,13 +251,7 @@ class OptimizerConfig:
             within(f"optimizer.{name}", getattr(self, name), 0.0, 1.0)
         above("optimizer.adam_eps", self.adam_eps, 0.0)
         above("optimizer.max_grad_norm", self.max_grad_norm, 0.0)
-        one_of("optimizer.moments_dtype", self.moments_dtype, ("float32", "bfloat16"))
-        one_of("optimizer.moments_memory", self.moments_memory, ("device", "host"))
-        if self.moments_dtype == "bfloat16" and self.adam_b2 > 0.99:
-            raise ConfigError(
-                f"optimizer.adam_b2={self.adam_b2} with moments_dtype='bfloat16': changes of less than 1 in 256 are lost in "
-                "bfloat16, and the second moment would stand still; take adam_b2 of at most 0.99, or float32"
-            )
+        storable_moments(self.moments_dtype, self.moments_memory, self.adam_b2)
 
 
 @dataclass

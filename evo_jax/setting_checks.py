@@ -38,3 +38,14 @@ def strings(name: str, value: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} must be a tuple of strings, got {value!r}")
     if any("," in item for item in value):
         raise ConfigError(f"{name}={value!r}: on the command line write a tuple as \"('a', 'b')\"")
+
+
+def storable_moments(dtype: str, memory: str, adam_b2: float) -> None:
+    """Raises ConfigError where Adam's moments cannot be stored so, or would stand still."""
+    one_of("optimizer.moments_dtype", dtype, ("float32", "bfloat16"))
+    one_of("optimizer.moments_memory", memory, ("device", "host"))
+    if dtype == "bfloat16" and adam_b2 > 0.99:
+        raise ConfigError(
+            f"optimizer.adam_b2={adam_b2} with moments_dtype='bfloat16': changes of less than 1 in 256 are lost in bfloat16, "
+            "and the second moment would stand still; take adam_b2 of at most 0.99, or float32"
+        )
