@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from evo_jax import export, trainer
 from evo_jax.advantages import compute_advantages
 from evo_jax.config import Config, ConfigError, LearnerConfig, ObjectiveConfig, OptimizerConfig, PolicyConfig
 from evo_jax.learner import Learner
 from evo_jax.packing import pack
 from evo_jax.policy.decoder import random_decoder
+from evo_jax.policy.loading import load_policy
 from evo_jax.policy.model_config import ModelConfig
+from evo_jax.run_directory import RunDirectory
+from tests.tiny_ring import get_config
 
 pytest.importorskip("omegaconf", reason="MaxText is an extra: make test-maxtext")
 pytestmark = pytest.mark.slow
@@ -121,3 +125,36 @@ def test_a_checkpoint_of_one_mesh_is_restored_on_another(on_meshes, mesh):
     """Saved on one device and restored on the mesh, and the other way: bit for bit."""
     assert on_meshes[mesh]["restored_difference"] == on_meshes[(1, 1, 1, 1)]["restored_difference"] == 0
     assert on_meshes[mesh]["restored_alone_difference"] == 0
+
+
+def turn(backend: str, policy: Path, run_dir: Path, steps: int, *, resume: bool = False) -> list[dict[str, float]]:
+    """The tiny ring without the outer half, and its metrics."""
+    config = get_config()
+    config.policy.path, config.policy.backend, config.run_dir = str(policy), backend, str(run_dir)
+    config.steps, config.evolve.enabled = steps, False
+    config.validate()
+    with RunDirectory(config, resume=resume) as directory:
+        assert trainer.run(config, directory.path, resume=resume) == 0
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_ring_turns_goes_on_from_a_checkpoint_and_is_exported(tiny_policy_path, tmp_path):
+    run_dir = tmp_path / "maxtext"
+    turn("maxtext", tiny_policy_path, run_dir, 1)
+    found = turn("maxtext", tiny_policy_path, run_dir, 2, resume=True)
+    expected = turn("native", tiny_policy_path, tmp_path / "native", 2)
+    assert [line["step"] for line in found] == [0, 1, 2]
+    # The first step is sampled from the same weights, and its update is the same one.
+    for name, value in expected[1].items():
+        np.testing.assert_allclose(found[1][name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+    # The engine samples from what the learner trained, in the plain decoder's layout.
+    assert all(line["sampling/logprob_difference/max"] < 1e-3 for line in found[1:])
+    exported = {}
+    for backend in ("maxtext", "native"):
+        output = tmp_path / f"{backend}-export"
+        assert export.export(tmp_path / backend, output, step=1, dtype="float32") == 1
+        exported[backend] = flat(nnx.state(load_policy(output, compute_dtype="float32").decoder))
+    start = flat(nnx.state(load_policy(tiny_policy_path, compute_dtype="float32").decoder))
+    assert max(np.abs(exported["native"][name] - start[name]).max() for name in start) > 1e-3
+    for name, weight in exported["native"].items():
+        np.testing.assert_allclose(exported["maxtext"][name], weight, atol=1e-4, rtol=0, err_msg=name)
