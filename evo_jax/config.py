@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from env_synth.config import EnvSynthConfig, ModelStagesConfig
-from evo_jax.setting_checks import ConfigError, above, at_least, one_of, storable_moments, strings, within
+from evo_jax.setting_checks import ConfigError, above, at_least, fits_backend, one_of, storable_moments, strings, within
 
 __all__ = ["Config", "ConfigError"]
 
@@ -32,8 +32,6 @@ class PolicyConfig:
         """Raises ConfigError for unknown choices."""
         one_of("policy.backend", self.backend, ("native", "maxtext"))
         strings("policy.maxtext_options", self.maxtext_options)
-        if self.maxtext_options and self.backend != "maxtext":
-            raise ConfigError("policy.maxtext_options do nothing with policy.backend='native': set policy.backend='maxtext'")
         one_of("policy.param_dtype", self.param_dtype, ("float32", "bfloat16"))
         one_of("policy.compute_dtype", self.compute_dtype, ("auto", "float32", "bfloat16"))
         one_of("policy.remat", self.remat, ("none", "full", "dots"))
@@ -49,11 +47,12 @@ class MeshConfig:
     fsdp: int = 1  # rows and parameters are both cut
     tensor: int = 1  # heads, MLP and vocabulary are cut
     context: int = 1  # the tokens of a row are cut
+    expert: int = 1  # MaxText alone: the experts of a mixture are cut, and rows
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """In the order of the mesh axes."""
-        return (self.data, self.fsdp, self.tensor, self.context)
+    def sizes(self) -> tuple[int, ...]:
+        """In the order of the mesh axes; without the last where it is not asked for."""
+        return (self.data, self.fsdp, self.tensor, self.context, *((self.expert,) if self.expert != 1 else ()))
 
     def validate(self) -> None:
         """Raises ConfigError for sizes that no number of devices has."""
@@ -454,11 +453,7 @@ class Config:
             raise ConfigError(f"optimizer.warmup_steps={self.optimizer.warmup_steps} exceeds steps={self.steps}")
         if self.data.questions and self.evolve.enabled:
             raise ConfigError("data.questions is the arm of fixed public data: it needs evolve.enabled=False")
-        if self.policy.backend == "maxtext" and self.lora.rank:
-            raise ConfigError(
-                f"lora.rank={self.lora.rank} puts adapters into our own decoder, which policy.backend='maxtext' does not run: "
-                "set one of them"
-            )
+        fits_backend(self.policy.backend, self.policy.maxtext_options, self.mesh.expert, self.lora.rank)
         self._validate_engine()
         self._validate_model_stages()
         if 0 < self.evolve.round_steps <= self.rollout.max_staleness_steps:

@@ -10,7 +10,7 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from env_synth.config import MODEL_STAGES
-from evo_jax.config import Config
+from evo_jax.config import Config, ConfigError
 from evo_jax.policy.loading import Policy, resolve_dtype
 from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
 from evo_jax.rollouts.protocol import RolloutEngine
@@ -34,6 +34,11 @@ def build_engine(config: Config, policy: Policy, mesh: Mesh | None = None) -> Ro
     max_prompt_tokens = longest_prompt_tokens(config)
     if rollout.engine == "sglang":
         return _build_sglang(config, policy, max_prompt_tokens)
+    if policy.model_config.num_experts:
+        raise ConfigError(
+            f"rollout.engine='embedded' cannot compute a {policy.model_config.family}, a mixture of experts: set "
+            "rollout.engine='sglang'"
+        )
     dtype = resolve_dtype(config.policy.compute_dtype)
     settings = engine_settings(config)
     return EmbeddedEngine(policy.model_config, policy.tokenizer, settings, dtype=dtype, mesh=mesh)

@@ -95,6 +95,10 @@ class Learner:
         self._temperatures = tuple(by_role[role] for role in Role)
         self._mesh = make_mesh() if mesh is None else mesh
         require_fits(self._mesh, decoder.config, config.learner.row_tokens)
+        if decoder.config.num_experts and config.policy.backend != "maxtext":
+            raise ConfigError(
+                f"a {decoder.config.family} is a mixture of experts, which only MaxText computes: set policy.backend='maxtext'"
+            )
         self._maxtext = MaxTextForward(config.policy, decoder, self._mesh) if config.policy.backend == "maxtext" else None
         self._forward: Forward = self._maxtext or forward_on(self._mesh, config.policy.attention)
         if self.attention in ("splash", "MaxText's flash") and config.learner.row_tokens % (

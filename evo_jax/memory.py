@@ -15,12 +15,7 @@ _MIB = 2**20
 
 def parameter_count(model: ModelConfig) -> int:
     """Number of parameters of the decoder; a tied head counts once."""
-    query, kv = model.num_heads * model.head_size, model.num_kv_heads * model.head_size
-    layer = model.width * (2 * query + 2 * kv) + 3 * model.width * model.ffn_width + 2 * model.width
-    layer += (query + 2 * kv) * model.attention_bias + model.width * model.attention_output_bias
-    layer += 2 * model.head_size * model.qk_norm
-    embeddings = model.vocab_size * model.width * (1 if model.tied_embeddings else 2)
-    return model.num_layers * layer + embeddings + model.width
+    return model.parameter_count
 
 
 def adapter_count(model: ModelConfig, lora: LoraConfig) -> int:
@@ -54,7 +49,8 @@ def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) 
     compute = _BYTES[compute_dtype]
     row_tokens = config.learner.row_tokens * config.learner.rows_per_micro_batch
     layer_input = row_tokens * model.width * compute
-    inside_layer = row_tokens * (4 * model.width + 3 * model.ffn_width) * compute
+    mlp = model.experts_per_token * model.expert_ffn_width if model.num_experts else model.ffn_width
+    inside_layer = row_tokens * (4 * model.width + 3 * mlp) * compute
     activations = {
         "none": model.num_layers * (layer_input + inside_layer),
         "dots": model.num_layers * (layer_input + inside_layer // 2),

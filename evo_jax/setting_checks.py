@@ -49,3 +49,16 @@ def storable_moments(dtype: str, memory: str, adam_b2: float) -> None:
             f"optimizer.adam_b2={adam_b2} with moments_dtype='bfloat16': changes of less than 1 in 256 are lost in bfloat16, "
             "and the second moment would stand still; take adam_b2 of at most 0.99, or float32"
         )
+
+
+def fits_backend(backend: str, maxtext_options: tuple[str, ...], expert_axis: int, lora_rank: int) -> None:
+    """What only one decoder has must not be asked of the other."""
+    if backend == "maxtext" and lora_rank:
+        raise ConfigError(
+            f"lora.rank={lora_rank} puts adapters into our own decoder, which policy.backend='maxtext' does not run: set one "
+            "of them"
+        )
+    if backend != "maxtext" and maxtext_options:
+        raise ConfigError(f"policy.maxtext_options do nothing with policy.backend={backend!r}: set policy.backend='maxtext'")
+    if backend != "maxtext" and expert_axis != 1:
+        raise ConfigError(f"mesh.expert={expert_axis} is an axis of MaxText's alone: set policy.backend='maxtext'")

@@ -22,6 +22,8 @@ from evo_jax.policy.model_config import ModelConfig
 
 # data: whole copies of the parameters; fsdp: rows and parameters both cut; tensor: heads and MLP cut; context: tokens cut.
 MESH_AXES = ("data", "fsdp", "tensor", "context")
+# With MaxText there may be one more: rows, and the experts of a mixture.
+EXPERT_AXIS = "expert"
 
 # THE table. A logical axis that is missing here is an error, one mapped to None is whole on every device.
 RULES: dict[str, str | tuple[str, ...] | None] = {
@@ -30,11 +32,12 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "heads": "tensor",
     "kv_heads": "tensor",
     "mlp": "tensor",
+    "experts": None,  # of a router's outputs; how MaxText cuts the experts themselves is in its own table
     "norm": None,
     "rank": None,  # of an adapter: its matrices are cut along the weight's own axes
     "head_size": None,
     "layers": None,  # of parameters stacked for a scan
-    "rows": ("data", "fsdp"),
+    "rows": ("data", "fsdp", EXPERT_AXIS),
     "tokens": "context",
     "slots": "context",
     "width": None,
@@ -48,8 +51,12 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
 
 def make_mesh(shape: Sequence[int] = (1, 1, 1, 1), devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Mesh over the first devices (default: all that JAX sees), axes MESH_AXES; ConfigError where they are too few."""
-    if len(shape) != len(MESH_AXES) or any(size < 1 for size in shape):
-        raise ConfigError(f"a mesh shape gives the sizes of {', '.join(MESH_AXES)}, each at least 1; got {tuple(shape)}")
+    if not 0 <= len(shape) - len(MESH_AXES) <= 1 or any(size < 1 for size in shape):
+        raise ConfigError(
+            f"a mesh shape gives the sizes of {', '.join(MESH_AXES)} and perhaps {EXPERT_AXIS}, each at least 1; "
+            f"got {tuple(shape)}"
+        )
+    axes = (*MESH_AXES, EXPERT_AXIS)[: len(shape)]
     available = list(jax.devices() if devices is None else devices)
     needed = math.prod(shape)
     if needed > len(available):
@@ -57,8 +64,8 @@ def make_mesh(shape: Sequence[int] = (1, 1, 1, 1), devices: Sequence[jax.Device]
     if needed > 1 and available[0].platform == "tpu" and needed == len(available):
         # Neighbours in the mesh become neighbours on the torus of chips.
         placed = mesh_utils.create_device_mesh(tuple(shape), available, allow_split_physical_axes=True)
-        return Mesh(placed, MESH_AXES)
-    return Mesh(np.asarray(available[:needed]).reshape(shape), MESH_AXES)
+        return Mesh(placed, axes)
+    return Mesh(np.asarray(available[:needed]).reshape(shape), axes)
 
 
 def mesh_of(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -102,7 +109,7 @@ def named_sharding(mesh: Mesh, axes: Sequence[str]) -> NamedSharding:
     unknown = [axis for axis in axes if axis not in RULES]
     if unknown:
         raise KeyError(f"logical axis {unknown[0]!r} stands in no row of sharding.RULES ({', '.join(RULES)})")
-    return NamedSharding(mesh, PartitionSpec(*(RULES[axis] for axis in axes)))
+    return NamedSharding(mesh, PartitionSpec(*(_mesh_axes(mesh, axis) for axis in axes)))
 
 
 def gathered_sharding(mesh: Mesh, axes: Sequence[str]) -> NamedSharding:
@@ -112,9 +119,15 @@ def gathered_sharding(mesh: Mesh, axes: Sequence[str]) -> NamedSharding:
 
 def shards(mesh: Mesh, axis: str) -> int:
     """Into how many parts the mesh cuts a logical axis."""
-    rule = RULES[axis]
-    names = () if rule is None else (rule,) if isinstance(rule, str) else rule
+    found = _mesh_axes(mesh, axis)
+    names = () if found is None else (found,) if isinstance(found, str) else found
     return math.prod(mesh.shape[name] for name in names)
+
+
+def _mesh_axes(mesh: Mesh, axis: str) -> str | tuple[str, ...] | None:
+    """The rule of a logical axis, as far as `mesh` has its axes."""
+    rule = RULES[axis]
+    return tuple(name for name in rule if name in mesh.shape) if isinstance(rule, tuple) else rule
 
 
 def parameter_shardings(mesh: Mesh, params: PyTree) -> PyTree:

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from evo_jax.policy.attention import Attend
+from evo_jax.policy.errors import PolicyError
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.policy.rope import rotate, rotation
 
@@ -33,6 +34,7 @@ _LOGICAL_AXES = {
     ("key", "weight"): ("embed", "kv_heads"),
     ("value", "weight"): ("embed", "kv_heads"),
     ("output", "weight"): ("heads", "embed"),
+    ("router", "weight"): ("embed", "experts"),
     ("gate", "weight"): ("embed", "mlp"),
     ("up", "weight"): ("embed", "mlp"),
     ("down", "weight"): ("mlp", "embed"),
@@ -51,7 +53,7 @@ ADAPTER = "adapter"  # of a Linear, with LoRA (`lora.Adapter`): its matrices a [
 
 def logical_axes(path: Sequence[str | int]) -> tuple[str, ...]:
     """Names of a parameter's axes, by its path in the state, such as ('layers', 3, 'query', 'weight')."""
-    names = tuple(part for part in path if isinstance(part, str) and part != "layers")
+    names = tuple(part for part in path if isinstance(part, str) and part not in ("layers", "experts"))
     if len(names) == 3 and names[1] == ADAPTER and (names[0], "weight") in _LOGICAL_AXES:
         inputs, outputs = _LOGICAL_AXES[names[0], "weight"]
         return (inputs, "rank") if names[2] == "a" else ("rank", outputs)
@@ -130,6 +132,15 @@ class RMSNorm(nnx.Module):
         return (wide * self.scale[...].astype(jnp.float32)).astype(x.dtype)
 
 
+class Expert(nnx.Module):
+    """The parameters of one expert of a mixture, as files have them."""
+
+    def __init__(self, config: ModelConfig, linear: Callable[[int, int], Linear]) -> None:
+        self.gate = linear(config.width, config.expert_ffn_width)
+        self.up = linear(config.width, config.expert_ffn_width)
+        self.down = linear(config.expert_ffn_width, config.width)
+
+
 class Layer(nnx.Module):
     """One decoder layer: attention and SwiGLU, each behind a norm and added to the residual stream."""
 
@@ -149,9 +160,13 @@ class Layer(nnx.Module):
         self.key_norm = RMSNorm(config.head_size, eps=eps, dtype=dtype) if config.qk_norm else None
         self.output = linear(query, width, config.attention_output_bias)
         self.mlp_norm = RMSNorm(width, eps=eps, dtype=dtype)
-        self.gate = linear(width, config.ffn_width)
-        self.up = linear(width, config.ffn_width)
-        self.down = linear(config.ffn_width, width)
+        if config.num_experts:
+            self.router = linear(width, config.num_experts)
+            self.experts = nnx.List([Expert(config, linear) for _ in range(config.num_experts)])
+        else:
+            self.gate = linear(width, config.ffn_width)
+            self.up = linear(width, config.ffn_width)
+            self.down = linear(config.ffn_width, width)
 
     def __call__(
         self, index: int, x: Float[Array, "B L D"], turn: tuple[Array, Array], attend: Attend
@@ -207,6 +222,8 @@ class Decoder(nnx.Module):
         with remat `attend` must be pure. `layout` places activations on several devices (default: one). `scan` runs one
         program for all layers, over their stacked matrices: `attend` is called once, for layer 0.
         """
+        if self.config.num_experts:
+            raise PolicyError(f"a {self.config.family} is a mixture of experts: only MaxText computes it")
         if remat not in REMATS:
             raise ValueError(f"remat {remat!r} is not one of {', '.join(REMATS)}")
         config = self.config

@@ -32,6 +32,7 @@ _LAYER_STEMS = {
     "gate": "mlp.gate_proj",
     "up": "mlp.up_proj",
     "down": "mlp.down_proj",
+    "router": "mlp.gate",
 }
 _TOP_NAMES = {"embedding": "model.embed_tokens.weight", "head": "lm_head.weight", "final_norm": "model.norm.weight"}
 _READABLE_DTYPES = ("F32", "F16", "BF16")
@@ -42,6 +43,8 @@ def tensor_name(path: Sequence[str | int]) -> str:
     if path[0] != "layers":
         return _TOP_NAMES[str(path[0])]
     suffix = "bias" if path[-1] == "bias" else "weight"
+    if path[2] == "experts":
+        return f"model.layers.{path[1]}.{_LAYER_STEMS[str(path[4])].replace('mlp.', f'mlp.experts.{path[3]}.')}.{suffix}"
     return f"model.layers.{path[1]}.{_LAYER_STEMS[str(path[2])]}.{suffix}"
 
 

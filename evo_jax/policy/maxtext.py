@@ -26,12 +26,12 @@ from evo_jax.policy.model_config import ModelConfig
 
 # A llama is MaxText's qwen2 without biases. Its own llama block keeps the query product divided by sqrt(head size), which
 # Adam would train at another pace than the same model anywhere else.
-_BLOCKS = {"llama": "qwen2", "qwen2": "qwen2", "qwen3": "qwen3"}
+_BLOCKS = {"llama": "qwen2", "qwen2": "qwen2", "qwen3": "qwen3", "qwen3_moe": "qwen3_moe"}
 _ATTENTION = {"xla": "dot_product", "splash": "flash"}
 _REMATS = {"none": "none", "dots": "minimal", "full": "full"}
 # The one llama3 scaling that MaxText knows: (factor, original positions, low and high frequency factor).
 _LLAMA3 = (8.0, 8192, 1.0, 4.0)
-# Axes of MaxText's that our mesh does not have; the names of ours mean the same there.
+# Axes of MaxText's that our mesh does not have, or seldom; the names of ours mean the same there.
 _OTHER_AXES = (
     "diloco",
     "stage",
@@ -191,6 +191,20 @@ def _of_model(config: ModelConfig) -> dict[str, Any]:
         "logits_via_embedding": config.tied_embeddings,
         "rope_max_timescale": int(config.rope_theta),
         **_of_rope(config),
+        **(_of_experts(config) if config.num_experts else {}),
+    }
+
+
+def _of_experts(config: ModelConfig) -> dict[str, Any]:
+    # Its grouped products are TPU kernels; elsewhere every expert computes every token, weighted by 0 where it is not taken.
+    kernels = jax.default_backend() == "tpu"
+    return {
+        "num_experts": config.num_experts,
+        "num_experts_per_tok": config.experts_per_token,
+        "base_moe_mlp_dim": config.expert_ffn_width,
+        "norm_topk_prob": config.normalised_experts,
+        "sparse_matmul": kernels,
+        "megablox": kernels,
     }
 
 
@@ -226,4 +240,5 @@ def _zero(shape: jax.ShapeDtypeStruct) -> Array:
 
 def _spread(mesh: Mesh) -> Mesh:
     """The devices of `mesh` in the same order under all of MaxText's axes; those that we do not have are of size 1."""
-    return Mesh(mesh.devices.reshape(*mesh.devices.shape, *(1 for _ in _OTHER_AXES)), (*mesh.axis_names, *_OTHER_AXES))
+    others = [axis for axis in _OTHER_AXES if axis not in mesh.axis_names]
+    return Mesh(mesh.devices.reshape(*mesh.devices.shape, *(1 for _ in others)), (*mesh.axis_names, *others))

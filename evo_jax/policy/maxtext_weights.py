@@ -7,7 +7,7 @@ loaded as a plain decoder first), families that the plain decoder does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ class MaxTextWeights:
             (path, "-".join(("params", *map(str, path[1:]))), variable)
             for path, variable in flat_parameters(nnx.state(decoder, nnx.Param))
         ]
-        model = {"num_hidden_layers": plain.config.num_layers}
+        model = {"num_hidden_layers": plain.config.num_layers, "num_experts": plain.config.num_experts}
         library = maxtext_library()
         self._names: Mapping[str, Names] = library.parameter_names[_MAPPING](model, settings, settings.scan_layers)
         self._in, self._out = (
@@ -76,7 +76,7 @@ class MaxTextWeights:
         if isinstance(names, str):
             value = _changed(self._in.get(key), tensors[names], shape)
             return _to_pairs(value) if self._is_rotated(key) else value
-        axis = self._scan_axis
+        axis = self._stacked(names)
         inner = (*shape[:axis], *shape[axis + 1 :])
         return jnp.stack([self._gathered(name, key, inner, tensors) for name in names], axis)
 
@@ -87,8 +87,13 @@ class MaxTextWeights:
             value = _from_pairs(value) if self._is_rotated(key) else value
             tensors[names] = _changed(self._out.get(key), value, shapes[names])
             return
-        for name, part in zip(names, jnp.moveaxis(value, self._scan_axis, 0), strict=True):
+        for name, part in zip(names, jnp.moveaxis(value, self._stacked(names), 0), strict=True):
             self._scatter(name, key, part, shapes, tensors)
+
+    def _stacked(self, names: Sequence[Names]) -> int:
+        """The axis that `names` stand along. Experts come first and layers behind them: axis 0 of what is left, twice."""
+        of_experts = any(".experts." in name for name in _flat(names))
+        return 0 if of_experts else self._scan_axis
 
     def _is_rotated(self, key: str) -> bool:
         return self._pairs and any(f"self_attention-{name}-" in key for name in ("query", "key"))
@@ -114,7 +119,7 @@ class MaxTextWeights:
                 raise PolicyError(f"{'.'.join(map(str, path))} would have shape {found.shape} in place of {wanted.shape}")
 
 
-def _flat(names: Names) -> list[str]:
+def _flat(names: Names | Sequence[Names]) -> list[str]:
     return [names] if isinstance(names, str) else [name for part in names for name in _flat(part)]
 
 

@@ -1,21 +1,27 @@
 """What a decoder is, read from a Hugging Face config.json or GGUF metadata, and written back as config.json.
 
-Only what the decoder computes exactly is accepted: anything else in a file (sliding windows, experts, other activations,
-quantised weights, unknown RoPE scalings) is a `PolicyError` naming it. Left out: weights, tokenizers, dtypes.
+Only what is computed exactly is accepted: anything else in a file (sliding windows, other activations, quantised weights,
+unknown RoPE scalings) is a `PolicyError` naming it. Mixtures of experts are described here and computed by MaxText alone. Left
+out: weights, tokenizers, dtypes.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from evo_jax.policy.errors import PolicyError
 from evo_jax.policy.rope import UNSCALED, RopeScaling
 
-FAMILIES = ("llama", "qwen2", "qwen3")
-_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+FAMILIES = ("llama", "qwen2", "qwen3", "qwen3_moe")
+_ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+}
 # A config.json may leave out what equals its family's default: (rms_norm_eps, tie_word_embeddings, max positions).
-_DEFAULT_MAX_POSITIONS = {"llama": 2048, "qwen2": 32768, "qwen3": 32768}
+_DEFAULT_MAX_POSITIONS = {"llama": 2048, "qwen2": 32768, "qwen3": 32768, "qwen3_moe": 32768}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +29,8 @@ class ModelConfig:
     """Shapes and constants of a decoder. `width` is D, `head_size` K; lengths in tokens.
 
     `attention_bias` adds biases to q, k and v, `attention_output_bias` to the projection after attention. A token id of
-    -1 means that the model names none.
+    -1 means that the model names none. With `num_experts` every layer has a mixture in place of its MLP, of which a token takes
+    the `experts_per_token` likeliest, each `expert_ffn_width` wide.
     """
 
     family: str
@@ -45,6 +52,10 @@ class ModelConfig:
     bos_token_id: int = -1
     pad_token_id: int = -1
     eos_token_ids: tuple[int, ...] = ()
+    num_experts: int = 0
+    experts_per_token: int = 0
+    expert_ffn_width: int = 0
+    normalised_experts: bool = True  # whether the weights of a token's experts add up to 1
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "num_layers", "width", "ffn_width", "num_heads", "num_kv_heads", "head_size")
@@ -55,6 +66,8 @@ class ModelConfig:
             raise PolicyError(f"model config: family {self.family!r} is not one of {', '.join(FAMILIES)}")
         if self.num_heads % self.num_kv_heads:
             raise PolicyError(f"model config: {self.num_heads} heads can't share {self.num_kv_heads} KV heads evenly")
+        if self.num_experts and not (0 < self.experts_per_token <= self.num_experts and self.expert_ffn_width > 0):
+            raise PolicyError(f"model config: {self.experts_per_token} of {self.num_experts} experts can't be taken")
         if self.head_size % 2:
             raise PolicyError(f"model config: head_size {self.head_size} is odd, RoPE needs pairs")
 
@@ -62,7 +75,8 @@ class ModelConfig:
     def parameter_count(self) -> int:
         """Number of trained numbers, a tied embedding counted once."""
         query, kv = self.num_heads * self.head_size, self.num_kv_heads * self.head_size
-        layer = self.width * (2 * query + 2 * kv + 3 * self.ffn_width + 2)
+        mlp = 3 * self.ffn_width if not self.num_experts else self.num_experts * (3 * self.expert_ffn_width + 1)
+        layer = self.width * (2 * query + 2 * kv + mlp + 2)
         layer += (query + 2 * kv) * self.attention_bias + self.width * self.attention_output_bias
         layer += 2 * self.head_size * self.qk_norm
         heads = 1 if self.tied_embeddings else 2
@@ -74,7 +88,7 @@ def from_huggingface(config: Mapping[str, Any], *, where: str = "config.json") -
     family = config.get("model_type")
     if family not in FAMILIES:
         known = ", ".join(FAMILIES)
-        raise PolicyError(f"{where}: model_type is {family!r}; this decoder reads {known}. Use a MaxText policy instead.")
+        raise PolicyError(f"{where}: model_type is {family!r}; this decoder reads {known}")
     _refuse_unsupported(config, where)
 
     def number(key: str) -> int:
@@ -84,7 +98,8 @@ def from_huggingface(config: Mapping[str, Any], *, where: str = "config.json") -
         return value
 
     width, num_heads = number("hidden_size"), number("num_attention_heads")
-    default_head_size = 128 if family == "qwen3" else width // num_heads
+    is_qwen3 = family in ("qwen3", "qwen3_moe")
+    default_head_size = 128 if is_qwen3 else width // num_heads
     biases = bool(config.get("attention_bias", False))
     rope_theta, rope_scaling = _parse_rope(config, where)
     return ModelConfig(
@@ -102,12 +117,25 @@ def from_huggingface(config: Mapping[str, Any], *, where: str = "config.json") -
         tied_embeddings=bool(config.get("tie_word_embeddings", False)),
         attention_bias=family == "qwen2" or biases,
         attention_output_bias=family != "qwen2" and biases,
-        qk_norm=family == "qwen3",
+        qk_norm=is_qwen3,
         max_positions=config.get("max_position_embeddings") or _DEFAULT_MAX_POSITIONS[family],
         bos_token_id=_first_id(config.get("bos_token_id")),
         pad_token_id=_first_id(config.get("pad_token_id")),
         eos_token_ids=token_ids(config.get("eos_token_id")),
+        **(_experts(config, number, where) if family == "qwen3_moe" else {}),
     )
+
+
+def _experts(config: Mapping[str, Any], number: Callable[[str], int], where: str) -> dict[str, Any]:
+    if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
+        raise PolicyError(f"{where}: only mixtures of experts in every layer are supported")
+    count = "num_experts" if "num_experts" in config else "num_local_experts"
+    return {
+        "num_experts": number(count),
+        "experts_per_token": number("num_experts_per_tok"),
+        "expert_ffn_width": number("moe_intermediate_size"),
+        "normalised_experts": bool(config.get("norm_topk_prob", False)),
+    }
 
 
 def with_eos(config: ModelConfig, more: tuple[int, ...]) -> ModelConfig:
@@ -130,7 +158,8 @@ def _refuse_unsupported(config: Mapping[str, Any], where: str) -> None:
     problems = {
         "sliding-window attention": config.get("use_sliding_window", False)
         or any(kind != "full_attention" for kind in config.get("layer_types") or ()),
-        "mixture of experts": any(config.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts")),
+        "mixture of experts": config.get("model_type") != "qwen3_moe"
+        and any(config.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts")),
         f"activation {config.get('hidden_act')!r} (only silu)": config.get("hidden_act", "silu") != "silu",
         "MLP biases": config.get("mlp_bias", False),
         "rotating only a part of each head": config.get("partial_rotary_factor") not in (None, 1, 1.0),
@@ -274,6 +303,10 @@ def to_huggingface(config: ModelConfig, *, dtype: str) -> dict[str, Any]:
         if config.attention_bias != config.attention_output_bias:
             raise PolicyError(f"config.json of {config.family} can't say that only some attention projections have biases")
         written["attention_bias"] = config.attention_bias
+    if config.num_experts:
+        written |= {"num_experts": config.num_experts, "num_experts_per_tok": config.experts_per_token}
+        written |= {"moe_intermediate_size": config.expert_ffn_width, "norm_topk_prob": config.normalised_experts}
+        written |= {"decoder_sparse_step": 1, "mlp_only_layers": []}
     written["bos_token_id"] = None if config.bos_token_id < 0 else config.bos_token_id
     written["pad_token_id"] = None if config.pad_token_id < 0 else config.pad_token_id
     written["eos_token_id"] = eos_field(config.eos_token_ids)

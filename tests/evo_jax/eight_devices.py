@@ -1,6 +1,6 @@
 """Run as a program with eight simulated devices: the same update, engine and checkpoint on several meshes, as JSON.
 
-    python -m tests.evo_jax.eight_devices DIRECTORY [BACKEND [MESHES]]     (MESHES as JSON)
+    python -m tests.evo_jax.eight_devices DIRECTORY [BACKEND [MESHES [MODEL]]]     (MESHES as JSON; MODEL: dense or mixture)
 
 For each mesh: how far loss, gradients and parameters are from one device's, which parameters are cut, and the collectives of
 one micro-step as compiled.
@@ -33,6 +33,7 @@ from tests.evo_jax.rollouts.tiny_policy import byte_tokenizer
 
 MESHES = ((1, 1, 1, 1), (8, 1, 1, 1), (1, 8, 1, 1), (1, 4, 2, 1), (2, 2, 2, 1), (1, 2, 2, 2))
 MODEL = ModelConfig("qwen3", 304, 2, 16, 24, 8, 4, 4, qk_norm=True, tied_embeddings=True, max_positions=256)
+MIXTURE = replace(MODEL, family="qwen3_moe", num_experts=4, experts_per_token=2, expert_ffn_width=16)
 # Adam's first step is -lr * g / (|g| + eps): with a huge eps it is a plain step of SGD at rate lr / eps.
 RATE = 10.0
 PLAIN_DESCENT = OptimizerConfig(learning_rate=RATE * 1e6, adam_eps=1e6, max_grad_norm=1e9)
@@ -102,7 +103,9 @@ def on_mesh(shape, config, decoder, packed, directory: Path, first: dict) -> dic
     found = {"params": flat(learner.policy_params(state.params)), "loss": metrics["loss"][0]}
     scanned = Learner(replace(config, policy=replace(config.policy, scan_layers=True)), decoder, mesh)
     found["scanned"] = flat(scanned.policy_params(scanned.update(scanned.init(params), packed)[0].params))
-    found["tokens"], found["logprobs"] = completions(decoder, mesh, placed)
+    found["tokens"], found["logprobs"] = [], np.zeros(1)
+    if not decoder.config.num_experts:  # which the engine cannot compute
+        found["tokens"], found["logprobs"] = completions(decoder, mesh, placed)
     if not first:
         first |= found
         store = CheckpointStore(directory / "one", keep=2)
@@ -137,9 +140,10 @@ def on_mesh(shape, config, decoder, packed, directory: Path, first: dict) -> dic
     }
 
 
-def main(directory: Path, backend: str = "native", meshes: str = json.dumps(MESHES)) -> None:
+def main(directory: Path, backend: str = "native", meshes: str = json.dumps(MESHES), model: str = "dense") -> None:
     config = replace(CONFIG, policy=replace(CONFIG.policy, backend=backend))
-    decoder, packed, first = random_decoder(MODEL, jax.random.key(0)), batches(config), {}
+    decoder = random_decoder({"dense": MODEL, "mixture": MIXTURE}[model], jax.random.key(0))
+    packed, first = batches(config), {}
     for shape in map(tuple, json.loads(meshes)):
         print(json.dumps(on_mesh(shape, config, decoder, packed, directory, first)), flush=True)
 

@@ -27,6 +27,7 @@ pytest.importorskip("omegaconf", reason="MaxText is an extra: make test-maxtext"
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 MESHES = ((2, 2, 2, 1), (1, 2, 2, 2))
+MIXTURE_MESHES = ((1, 2, 1, 2, 2), (2, 1, 2, 1, 2))  # the last axis is that of the experts
 TINY = ModelConfig("qwen3", 20, 2, 16, 24, 4, 2, 8, qk_norm=True, max_positions=64)
 LLAMA = dataclasses.replace(TINY, family="llama", qk_norm=False, tied_embeddings=True)
 
@@ -87,16 +88,20 @@ def test_what_maxtext_runs_is_told():
     assert learner.attention == "MaxText's dot_product"
 
 
-@pytest.fixture(scope="module")
-def on_meshes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, ...], dict]:
+def eight_devices(directory: Path, meshes: tuple[tuple[int, ...], ...], model: str) -> dict[tuple[int, ...], dict]:
     """What tests/evo_jax/eight_devices.py found with MaxText, by mesh."""
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "tests.evo_jax.eight_devices", str(tmp_path_factory.mktemp("checkpoints")), "maxtext"]
-    command.append(json.dumps([(1, 1, 1, 1), *MESHES]))
+    command = [sys.executable, "-m", "tests.evo_jax.eight_devices", str(directory), "maxtext"]
+    command += [json.dumps([(1, 1, 1, 1), *meshes]), model]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return {tuple(entry["mesh"]): entry for entry in found}
+
+
+@pytest.fixture(scope="module")
+def on_meshes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, ...], dict]:
+    return eight_devices(tmp_path_factory.mktemp("checkpoints"), MESHES, "dense")
 
 
 @pytest.mark.parametrize("mesh", MESHES)
@@ -125,6 +130,19 @@ def test_a_checkpoint_of_one_mesh_is_restored_on_another(on_meshes, mesh):
     """Saved on one device and restored on the mesh, and the other way: bit for bit."""
     assert on_meshes[mesh]["restored_difference"] == on_meshes[(1, 1, 1, 1)]["restored_difference"] == 0
     assert on_meshes[mesh]["restored_alone_difference"] == 0
+
+
+def test_a_mixture_is_cut_over_its_experts(tmp_path):
+    """On eight devices, two of them along the experts, everything equals one device, and every matrix is cut."""
+    found = eight_devices(tmp_path, MIXTURE_MESHES, "mixture")
+    for mesh in MIXTURE_MESHES:
+        assert found[mesh]["largest_change"] > 0.05, "the step moved nothing: the comparison says nothing"
+        for name in ("loss_difference", "gradient_difference", "parameter_difference", "scanned_difference"):
+            assert found[mesh][name] < 1e-5, (mesh, name)
+        assert found[mesh]["restored_difference"] == found[mesh]["restored_alone_difference"] == 0
+        for kind in ("parameters_cut_into", "gradients_cut_into", "restored_pieces"):
+            matrices = {name: pieces for name, pieces in found[mesh][kind].items() if not name.endswith("scale")}
+            assert {pieces for name, pieces in matrices.items() if "gate" not in name} == {8 // mesh[0]}, (mesh, kind)
 
 
 def turn(backend: str, policy: Path, run_dir: Path, steps: int, *, resume: bool = False) -> list[dict[str, float]]:

@@ -10,6 +10,7 @@ from evo_jax.config import ConfigError, MeshConfig
 from evo_jax.policy.decoder import abstract_decoder
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.sharding import (
+    EXPERT_AXIS,
     MESH_AXES,
     RULES,
     like_parameters,
@@ -47,7 +48,7 @@ def test_every_parameter_of_every_family_has_a_place(model):
 def test_rules_name_mesh_axes_only():
     for rule in RULES.values():
         names = () if rule is None else (rule,) if isinstance(rule, str) else rule
-        assert set(names) <= set(MESH_AXES)
+        assert set(names) <= {*MESH_AXES, EXPERT_AXIS}
 
 
 def test_moments_are_cut_like_their_parameters():

@@ -26,6 +26,9 @@ QWEN3 = ModelConfig("qwen3", 300, 2, 16, 24, 4, 2, 8, qk_norm=True, tied_embeddi
 QWEN2 = dataclasses.replace(QWEN3, family="qwen2", qk_norm=False, tied_embeddings=False, attention_bias=True)
 LINEAR = dataclasses.replace(QWEN3, family="llama", qk_norm=False, rope_theta=500.0, rope_scaling=RopeScaling("linear", 4.0))
 LLAMA3 = dataclasses.replace(LINEAR, rope_theta=5e5, rope_scaling=RopeScaling("llama3", 8.0, 8192, 1.0, 4.0))
+MIXTURE = dataclasses.replace(
+    QWEN3, family="qwen3_moe", tied_embeddings=False, num_experts=4, experts_per_token=2, expert_ffn_width=12
+)
 MODELS = {"qwen3": QWEN3, "qwen2 biased": QWEN2, "llama linear": LINEAR, "llama 3.1": LLAMA3}
 
 
@@ -79,15 +82,26 @@ def test_logits_equal_those_of_our_decoder(name, scan):
         np.testing.assert_array_equal(there, here, err_msg=jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize("name", ["qwen3_tied", "qwen3_untied", "qwen2_tied", "llama_tied"])
-def test_logits_equal_transformers(name, tmp_path):
+@pytest.mark.parametrize("name", ["qwen3_tied", "qwen3_untied", "qwen2_tied", "llama_tied", "maxtext/qwen3_moe"])
+@pytest.mark.parametrize("scan", [False, True], ids=["unrolled", "scanned"])
+def test_logits_equal_transformers(name, scan, tmp_path):
     policy = load_policy(tiny_directory(name, tmp_path), compute_dtype="float32")
-    built, weights = maxtext(policy.decoder)
+    built, weights = maxtext(policy.decoder, scan=scan)
     expected = np.load(FIXTURES / name / "expected.npz")
     tokens = jnp.asarray(expected["tokens"])
     rows = (tokens, jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape), jnp.ones_like(tokens))
     found = logits_of(built, weights.to_maxtext(nnx.state(policy.decoder)), rows)
     np.testing.assert_allclose(found[:, expected["positions"]], expected["logits"], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("scan", [False, True], ids=["unrolled", "scanned"])
+def test_a_mixture_of_experts_goes_there_and_back(scan):
+    decoder = random_decoder(MIXTURE, jax.random.key(0))
+    _, weights = maxtext(decoder, scan=scan)
+    params = nnx.state(decoder)
+    back = jax.jit(lambda params: weights.to_plain(weights.to_maxtext(params)))(params)
+    for (path, there), here in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(back), strict=True):
+        np.testing.assert_array_equal(there, here, err_msg=jax.tree_util.keystr(path))
 
 
 @pytest.mark.parametrize(("name", "reason"), [("llama_llama3_biased", "bias after attention"), ("qwen2_yarn", "RoPE scaling")])
