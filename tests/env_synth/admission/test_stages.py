@@ -108,7 +108,7 @@ def test_a_source_past_its_cpu_budget_is_refused(read: Read, context: Context) -
     source = read("clean/josephus").replace(
         "place = 0\n", "place = 0\n        for _ in range(1000000):\n            place += 1\n        place = 0\n"
     )
-    result = judge(Proposal(source, "file"), replace(context, config=AdmissionConfig(candidate_cpu_s=1.0))).stages[-1]
+    result = judge(Proposal(source, "file"), replace(context, config=AdmissionConfig(candidate_cpu_s=0.25))).stages[-1]
     assert (result.stage, result.reason) == ("S1", "over_cpu_budget")
 
 
