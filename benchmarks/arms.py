@@ -1,13 +1,16 @@
 """Which data teaches what: evaluations of several trained policies side by side, each against the untrained one and the first.
 
-Command: python -m benchmarks.arms --before=BASE.json --arms=fixed=A.json,evolving=B.json,... The files are what
-`python -m evo_jax.evaluate --out` wrote. Prints one table and writes results/arms.json. Left out: training and sampling.
+Command: python -m benchmarks.arms --before=BASE.json --arms=fixed=A.json+B.json,evolving=C.json+D.json,... The files are what
+`python -m evo_jax.evaluate --out` wrote, one for each training seed of an arm. Replies of all seeds count together, so that
+intervals over problems are of the arm's mean; each seed's own rate stands beside it. Prints one table and writes
+results/arms.json. Left out: training and sampling, and a test over seeds, of which there are too few.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,29 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import write_record
-from evo_jax.evaluation import EvaluationError, compare_results
+from evo_jax.evaluation import EvaluationError, ProblemResult, compare_results, summarise
 from evo_jax.suites.report import read_evaluation, require_same_settings
 
 BEFORE = flags.DEFINE_string("before", "", "Evaluation of the untrained policy.")
-ARMS = flags.DEFINE_list("arms", [], "NAME=FILE of each arm; the others are compared with the first, too.")
+ARMS = flags.DEFINE_list("arms", [], "NAME=FILE+FILE of each arm, a file a seed; the others are compared with the first, too.")
+
+COUNTED = ("solved", "samples", "invalid", "tokens", "truncated")
+
+
+def arm_of(files: Sequence[str]) -> dict[str, Any]:
+    """The evaluations of one arm's seeds as one: replies to a problem added up, `seeds` with each file's suites."""
+    seeds = [read_evaluation(Path(file)) for file in files]
+    for file, seed in zip(files, seeds, strict=True):
+        require_same_settings(seeds[0]["settings"], seed["settings"], Path(file))
+    problems: dict[tuple[str, str, str], ProblemResult] = {}
+    for result in (result for seed in seeds for result in seed["problems"]):
+        key = (result.suite, result.environment, result.problem_id)
+        known = problems.setdefault(key, replace(result, solved=0, samples=0, invalid=0, tokens=0, truncated=0))
+        counts = {name: getattr(known, name) + getattr(result, name) for name in COUNTED}
+        problems[key] = replace(known, **counts)
+    found = list(problems.values())
+    suites = {name: summarise([r for r in found if r.suite == name]) for name in dict.fromkeys(r.suite for r in found)}
+    return {**seeds[0], "problems": found, "suites": {name: {"all": row} for name, row in suites.items()}, "seeds": seeds}
 
 
 def rows_of(name: str, arm: dict[str, Any], references: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -28,11 +49,12 @@ def rows_of(name: str, arm: dict[str, Any], references: Sequence[tuple[str, dict
     rows = []
     gains = {title: compare_results(other["problems"], arm["problems"])["suites"] for title, other in references}
     for suite, measured in arm["suites"].items():
-        row: dict[str, Any] = {"arm": name, "suite": suite, "avg": measured["all"]["avg"]}
+        by_seed = [seed["suites"][suite]["all"]["avg"]["mean"] for seed in arm["seeds"]]
+        row: dict[str, Any] = {"arm": name, "suite": suite, "avg": measured["all"]["avg"], "avg_by_seed": by_seed}
         for title, suites in gains.items():
             row[f"gain_over_{title}"] = suites[suite][-1]["comparison"]
-        trained = arm.get("contamination")
-        row["exact_copies_in_training"] = trained["suites"][suite]["exact"] if trained else None
+        searched = [found for seed in arm["seeds"] if (found := seed.get("contamination"))]
+        row["exact_copies_in_training"] = sum(found["suites"][suite]["exact"] for found in searched) if searched else None
         rows.append(row)
     return rows
 
@@ -40,14 +62,15 @@ def rows_of(name: str, arm: dict[str, Any], references: Sequence[tuple[str, dict
 def show(rows: list[dict[str, Any]]) -> None:
     """The table."""
     table = Table()
-    for title in ("suite", "arm", "solve rate", "gain over untrained [95 %]", "gain over the first arm [95 %]"):
+    for title in ("suite", "arm", "solve rate", "by seed", "gain over untrained [95 %]", "gain over the first arm [95 %]"):
         table.add_column(title)
     for row in sorted(rows, key=lambda row: row["suite"]):
         gains = [row.get(name) for name in ("gain_over_untrained", "gain_over_first")]
         shown = [f"{g['difference']:+.3f} [{g['low']:+.3f}, {g['high']:+.3f}]" if g else "" for g in gains]
         rate = f"{row['avg']['mean']:.3f} ± {row['avg']['standard_error']:.3f}"
-        table.add_row(row["suite"], row["arm"], rate, *shown)
-    Console(width=130).print(table)
+        seeds = " ".join(f"{mean:.3f}" for mean in row["avg_by_seed"])
+        table.add_row(row["suite"], row["arm"], rate, seeds, *shown)
+    Console(width=150).print(table)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,8 +79,8 @@ def main(arguments: Sequence[str]) -> int:
         print("error: --before=FILE and --arms=NAME=FILE,... are needed", file=sys.stderr)
         return 2
     try:
-        before = read_evaluation(Path(BEFORE.value))
-        arms = {name: read_evaluation(Path(path)) for name, path in (arm.split("=", 1) for arm in ARMS.value)}
+        before = arm_of([BEFORE.value])
+        arms = {name: arm_of(paths.split("+")) for name, paths in (arm.split("=", 1) for arm in ARMS.value)}
         for name, arm in arms.items():
             require_same_settings(before["settings"], arm["settings"], Path(name))
         first = next(iter(arms))
