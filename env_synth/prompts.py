@@ -32,10 +32,11 @@ getattr. No names that start with an underscore. No state kept between calls. No
 
 _ASK = (
     "Write a new environment, different from the example{plural}. Theme: {theme}.\n"
-    'Write all of it: what it imports (most need nothing), then one class with family ("compute" or "certificate"), answer_type, '
-    "answer_format, max_level = 9, and the methods generate, render, reference and verify.\n"
-    "generate ends with `return {{...}}, {{}}`. render tells every rule and everything that the answer depends on, and ends with a "
-    "question. reference follows just these rules step by step and returns a string.\n"
+    "Write all of it: what it imports (most need nothing), then one class with family "
+    '("compute" or "certificate"), answer_type, answer_format, max_level = 9, and the methods generate, render, reference '
+    "and verify.\n"
+    "generate ends with `return {{...}}, {{}}`. render tells every rule and everything that the answer depends on, and ends "
+    "with a question. reference follows just these rules step by step and returns a string.\n"
     "Reply with one Python code block that holds the whole source."
 )
 

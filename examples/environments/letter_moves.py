@@ -9,9 +9,8 @@ class LetterMoves:
 
     def generate(self, rng, level):
         word = "".join(rng.choice("abcdeo") for _ in range(3 + level))
-        moves = []
-        for _ in range(1 + level):
-            moves.append(rng.choice(["add x at the end", "change every a to o", "remove the first letter", "add b at the front"]))
+        kinds = ["add x at the end", "change every a to o", "remove the first letter", "add b at the front"]
+        moves = [rng.choice(kinds) for _ in range(1 + level)]
         return {"word": word, "moves": moves}, {}
 
     def render(self, public):
