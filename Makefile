@@ -77,7 +77,7 @@ $(MAXTEXT_VENV)/.installed: requirements.txt requirements-maxtext.txt | $(VENV)/
 	@touch $@
 
 test-maxtext: $(MAXTEXT_VENV)/.installed model
-	$(MAXTEXT_VENV)/bin/python -m pytest -q -m slow tests/evo_jax/policy/test_maxtext.py tests/evo_jax/test_learner_maxtext.py
+	$(MAXTEXT_VENV)/bin/python -m pytest -q $(PARALLEL) --disable-warnings -m slow tests/evo_jax/policy/test_maxtext.py tests/evo_jax/test_learner_maxtext.py
 
 # libtpu makes JAX look for TPUs, and half a gigabyte: an environment of its own as well.
 $(TPU_VENV)/.installed: requirements.txt requirements-tpu.txt | $(VENV)/.installed

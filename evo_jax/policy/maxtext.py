@@ -101,7 +101,9 @@ def abstract_maxtext(
     """
     library = maxtext_library()
     spread = _spread(mesh)
-    ours = {**_of_model(config), **_of_policy(chosen, attention, dtypes), "mesh_axes": list(spread.axis_names)}
+    platform = mesh.devices.flat[0].platform
+    ours = {**_of_model(config, platform), **_of_policy(chosen, attention, dtypes)}
+    ours |= {"hardware": platform, "mesh_axes": list(spread.axis_names)}
     settings = _settings(library, ours, chosen.maxtext_options)
 
     def build() -> MaxTextDecoder:
@@ -169,7 +171,7 @@ def _settings(library: SimpleNamespace, ours: dict[str, Any], options: tuple[str
         raise ConfigError(f"MaxText refuses its settings (policy.maxtext_options={options!r}): {cause}") from error
 
 
-def _of_model(config: ModelConfig) -> dict[str, Any]:
+def _of_model(config: ModelConfig, platform: str) -> dict[str, Any]:
     """MaxText's settings that make its decoder the one that `config` describes."""
     if not float(config.rope_theta).is_integer():
         raise PolicyError(f"MaxText takes whole RoPE bases only, and this model's is {config.rope_theta}")
@@ -191,13 +193,13 @@ def _of_model(config: ModelConfig) -> dict[str, Any]:
         "logits_via_embedding": config.tied_embeddings,
         "rope_max_timescale": int(config.rope_theta),
         **_of_rope(config),
-        **(_of_experts(config) if config.num_experts else {}),
+        **(_of_experts(config, platform) if config.num_experts else {}),
     }
 
 
-def _of_experts(config: ModelConfig) -> dict[str, Any]:
+def _of_experts(config: ModelConfig, platform: str) -> dict[str, Any]:
     # Its grouped products are TPU kernels; elsewhere every expert computes every token, weighted by 0 where it is not taken.
-    kernels = jax.default_backend() == "tpu"
+    kernels = platform == "tpu"
     return {
         "num_experts": config.num_experts,
         "num_experts_per_tok": config.experts_per_token,
@@ -229,7 +231,6 @@ def _of_policy(chosen: PolicyConfig, attention: str, dtypes: tuple[str, str]) ->
         "scan_layers": chosen.scan_layers,
         "weight_dtype": dtypes[0],
         "dtype": dtypes[1],
-        "hardware": jax.default_backend(),
     }
 
 
