@@ -229,6 +229,7 @@ def _of_policy(chosen: PolicyConfig, attention: str, dtypes: tuple[str, str]) ->
         "attention": _ATTENTION[attention],
         "remat_policy": _REMATS[chosen.remat],
         "scan_layers": chosen.scan_layers,
+        "float32_logits": True,  # the softmax of attention, as in the rollout engine
         "weight_dtype": dtypes[0],
         "dtype": dtypes[1],
     }
