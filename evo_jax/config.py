@@ -136,7 +136,7 @@ class SGLangConfig:
     urls: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     servers: int = 1  # started by the command, each on a port of its own
-    weights_dir: str = ""  # where all servers can read what this run writes; empty: shared memory
+    weights_dir: str = ""  # where all servers can read what this run writes, or a bucket (gs://...); empty: shared memory
     weights_dtype: str = "auto"  # "auto" is the policy's compute dtype
     pause_mode: str = "retract"  # or "in_place"
     check_weights: str = (
@@ -162,6 +162,11 @@ class SGLangConfig:
         at_least("sglang.servers", self.servers, 1)
         if self.urls and self.servers != 1:
             raise ConfigError("sglang.servers counts the servers that sglang.command starts; with sglang.urls leave it at 1")
+        if self.command and "://" in self.weights_dir:
+            raise ConfigError(
+                f"sglang.weights_dir={self.weights_dir!r} is a bucket: servers that sglang.command starts read this machine's "
+                "files, so name a directory"
+            )
         one_of("sglang.weights_dtype", self.weights_dtype, ("auto", "float32", "bfloat16"))
         one_of("sglang.pause_mode", self.pause_mode, ("retract", "in_place"))
         one_of("sglang.check_weights", self.check_weights, ("first", "every", "off"))

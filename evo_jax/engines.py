@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from env_synth.config import MODEL_STAGES
 from evo_jax.config import Config, ConfigError
 from evo_jax.policy.loading import Policy, resolve_dtype
+from evo_jax.rollouts.bucket_transport import BucketTransport
 from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
 from evo_jax.rollouts.protocol import RolloutEngine
 from evo_jax.rollouts.sglang import SGLangEngine, SGLangSettings
@@ -70,8 +71,10 @@ def longest_prompt_tokens(config: Config) -> int:
 def _build_sglang(config: Config, policy: Policy, max_prompt_tokens: int) -> SGLangEngine:
     chosen = config.sglang
     dtype = resolve_dtype(config.policy.compute_dtype if chosen.weights_dtype == "auto" else chosen.weights_dtype).name
-    parent = Path(chosen.weights_dir) if chosen.weights_dir else None
-    transport = DirectoryTransport(policy.model_config, policy.tokenizer, dtype=dtype, parent=parent)
+    is_bucket = "://" in chosen.weights_dir
+    parent = Path(chosen.weights_dir) if chosen.weights_dir and not is_bucket else None
+    local = DirectoryTransport(policy.model_config, policy.tokenizer, dtype=dtype, parent=parent)
+    transport = BucketTransport(local, chosen.weights_dir) if is_bucket else local
     fleet = FleetSettings(
         urls=chosen.urls,
         command=chosen.command,

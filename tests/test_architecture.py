@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 # Top to bottom. Members of one tuple never import one another; a nested tuple is one layer.
 LAYERS = {
     "evo_jax": (
-        ("train", "evaluate", "export"),
+        ("train", "evaluate", "export", "fetch_weights"),
         ("trainer",),
         ("environments_view", "held_out", "solver_metrics", "suites"),
         ("assembly", "restoring"),

@@ -48,10 +48,10 @@ def load_weights(client: ServerClient, weights: PublishedWeights, *, pause_mode:
     """
     client.call("/pause_generation", {"mode": pause_mode}, timeout_s=SHORT_CALL_S)
     try:
-        body = {"model_path": str(weights.directory), "weight_version": weights.label, "flush_cache": True}
+        body = {"model_path": weights.model_path, "weight_version": weights.label, "flush_cache": True}
         answer = client.call_object("/update_weights_from_disk", body, timeout_s=timeout_s)
         if answer.get("success") is not True:
-            raise ServerError(f"{client.url}: the weights in {weights.directory} were not loaded: {answer!r}")
+            raise ServerError(f"{client.url}: the weights in {weights.model_path} were not loaded: {answer!r}")
     finally:
         # A server that failed is left poisoned but not paused: whoever looks at it next must get answers.
         with contextlib.suppress(ServerError):

@@ -3,7 +3,7 @@
 `DirectoryTransport` writes every version as a Hugging Face directory of its own, one tensor at a time; it appears under its
 name only when it is complete, is read back before any server hears of it, and is deleted when no server needs it any more.
 Put it where all servers can read it: shared memory on one machine, a shared file system for several. Left out: telling the
-servers (`sglang_weights.py`), deltas, object stores.
+servers (`sglang_weights.py`), buckets (`bucket_transport.py`), deltas.
 """
 
 from __future__ import annotations
@@ -58,12 +58,18 @@ class StoredTensor:
 @dataclass(frozen=True)
 class PublishedWeights:
     """One version, ready to be loaded. `label` names it among all versions of all runs: servers are asked for it by that
-    name."""
+    name. `directory` holds it on this machine; `source` says where servers find it, if not there."""
 
     version: int
     label: str
     directory: Path
     tensors: Mapping[str, StoredTensor]
+    source: str = ""
+
+    @property
+    def model_path(self) -> str:
+        """What servers are told to load."""
+        return self.source or str(self.directory)
 
 
 class WeightTransport(Protocol):

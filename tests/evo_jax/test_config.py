@@ -129,6 +129,10 @@ def test_the_surplus_is_a_whole_number_of_prompts() -> None:
     [
         ({"rollout.engine": "sglang"}, r"sglang\.urls"),
         ({"rollout.engine": "sglang", "sglang.urls": ("http://a:1",), "sglang.command": ("{port}{model_path}",)}, "not both"),
+        (
+            {"rollout.engine": "sglang", "sglang.command": ("{port}{model_path}",), "sglang.weights_dir": "gs://b"},
+            "is a bucket",
+        ),
         ({"rollout.engine": "sglang", "sglang.urls": ("http://a:1",), "sglang.servers": 2}, r"sglang\.servers"),
         ({"rollout.engine": "sglang", "sglang.urls": ("http://a:1",), "rollout.decode_steps_per_dispatch": 4}, "embedded"),
         ({"sglang.urls": ("http://a:1",)}, "embedded"),
