@@ -29,7 +29,7 @@ from evo_jax.rollouts.protocol import RolloutError
 SERVER = flags.DEFINE_string("server", "http://127.0.0.1:30000", "The SGLang server beside.")
 HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.")
 PORT = flags.DEFINE_integer("port", 30001, "Port to listen at.")
-LOCAL_DIR = flags.DEFINE_string("local_dir", "", "Where versions are brought; room for two. Default: shared memory.")
+LOCAL_DIR = flags.DEFINE_string("local_dir", "", "Where versions are brought; room for three. Default: shared memory.")
 
 UPDATE = "/update_weights_from_disk"
 BAD_REQUEST, BAD_GATEWAY = 400, 502
@@ -47,15 +47,15 @@ def fetching_server(server: str, local: Path, host: str, port: int) -> Threading
             self.pass_on(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
         def pass_on(self, body: bytes) -> None:
-            version: Path | None = None
+            needed: tuple[Path, ...] = ()
             try:
                 if self.path == UPDATE:
-                    body, version = with_local_weights(body, local)
+                    body, needed = with_local_weights(body, local)
                 answer = call(server, self.command, self.path, body, self.connection)
             except RolloutError as error:
                 answer = BAD_REQUEST, json.dumps({"success": False, "message": str(error)}).encode()
-            if version is not None:
-                _keep_only(version, local)
+            if needed:
+                _keep_only(needed, local)
             if answer is not None:
                 self.send(*answer)
 
@@ -80,17 +80,20 @@ def fetching_server(server: str, local: Path, host: str, port: int) -> Threading
     return Server((host, port), Handler)
 
 
-def with_local_weights(body: bytes, local: Path) -> tuple[bytes, Path | None]:
-    """The body of an update, and the directory it now names if its weights were fetched. Raises RolloutError."""
+def with_local_weights(body: bytes, local: Path) -> tuple[bytes, tuple[Path, ...]]:
+    """The body of an update, naming a directory here where its weights were fetched, and the directories needed from now on.
+
+    Raises RolloutError.
+    """
     try:
         words = json.loads(body)
         source = str(words["model_path"])
     except (ValueError, KeyError, TypeError):
-        return body, None  # the server will say what is wrong with it
+        return body, ()  # the server will say what is wrong with it
     if "://" not in source:
-        return body, None
-    version = fetch(source, local)
-    return json.dumps({**words, "model_path": str(version)}).encode(), version
+        return body, ()
+    version, whole = fetch(source, local)
+    return json.dumps({**words, "model_path": str(version)}).encode(), (version, whole)
 
 
 def call(server: str, method: str, path: str, body: bytes, caller: socket.socket) -> Answer | None:
@@ -112,10 +115,10 @@ def call(server: str, method: str, path: str, body: bytes, caller: socket.socket
         connection.close()
 
 
-def _keep_only(version: Path, local: Path) -> None:
-    """The server has read `version`, or failed with it and will be told another."""
+def _keep_only(needed: tuple[Path, ...], local: Path) -> None:
+    """The server has read its version, or failed with it and will be told another."""
     for other in local.glob("version-*"):
-        if other != version:
+        if other not in needed:
             shutil.rmtree(other, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 from flax import nnx
 
@@ -75,14 +76,16 @@ def test_every_version_reaches_the_server_through_the_bucket(
     decoder: Decoder, server: RecordedServer, url: str, bucket: Path, tmp_path: Path
 ) -> None:
     ours = engine(url, tmp_path)
-    for version in (0, 1):
-        ours.load_weights(nnx.state(decoder), version)  # compared by the server's checksums of what it was told to load
+    for version, step in enumerate((0.0, 1e-7, 2e-7)):
+        params = jax.tree.map(lambda value, step=step: value + step, nnx.state(decoder))
+        ours.load_weights(params, version)  # compared by the server's checksums of what it was told to load
         group = ours.generate([RolloutRequest("a", (5, 6), 2, 0, SamplingParams(8, stop=("e",)))])[0]
         assert [completion.policy_version for completion in group] == [version] * 2
         assert server.directory is not None
         assert server.directory.parent == tmp_path / "far"
-    assert len(list((tmp_path / "far").iterdir())) == 1
-    assert len(list(bucket.glob("*/version-*"))) == 1
+    # The version in use, and the whole one that it and the next are made from.
+    assert len(list((tmp_path / "far").iterdir())) == 2
+    assert sorted(path.name for path in bucket.glob("*/version-*")) == ["version-0", "version-2"]
     ours.close()
     assert list(bucket.iterdir()) == []
 
@@ -92,7 +95,7 @@ def test_weights_that_can_not_be_fetched_are_an_error_in_words(
 ) -> None:
     ours = engine(url, tmp_path)
 
-    def failing(source: str, parent: Path) -> Path:
+    def failing(source: str, parent: Path) -> tuple[Path, Path]:
         raise RolloutError(f"{source}: the weights can't be fetched: no such bucket")
 
     monkeypatch.setattr(fetch_weights, "fetch", failing)
