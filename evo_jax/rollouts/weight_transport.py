@@ -3,7 +3,7 @@
 `DirectoryTransport` writes every version as a Hugging Face directory of its own, one tensor at a time; it appears under its
 name only when it is complete, is read back before any server hears of it, and is deleted when no server needs it any more.
 Put it where all servers can read it: shared memory on one machine, a shared file system for several. Left out: telling the
-servers (`sglang_weights.py`), buckets (`bucket_transport.py`), deltas.
+servers (`sglang_weights.py`), buckets and what changed alone (`bucket_transport.py`).
 """
 
 from __future__ import annotations
