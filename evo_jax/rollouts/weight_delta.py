@@ -30,7 +30,7 @@ def make_delta(old: Path, new: Path) -> bytes:
     near = np.minimum(distances, FAR).astype(np.uint8)
     far = distances[distances >= FAR].astype(np.uint64)
     moves = after[places] - before[places]  # modulo 2^16: the halves of small moves, apart, compress better than the values
-    columns = [near, far, moves.astype(np.uint8), (moves >> 8).astype(np.uint8)]
+    columns: list[np.ndarray] = [near, far, moves.astype(np.uint8), (moves >> 8).astype(np.uint8)]
     packed = [zlib.compress(column.tobytes(), LEVEL) for column in columns]
     lengths = np.array([len(column) for column in packed], np.uint64)
     return lengths.tobytes() + b"".join(packed)
