@@ -100,6 +100,20 @@ def test_decoding_gathers_no_weights(compiled: tuple[SliceReport, str]) -> None:
 
 @pytest.mark.slow
 @needs_compiler
+def test_moments_wait_in_the_hosts_memory_until_the_optimizer_step(model_directory: Path) -> None:
+    config, said = small_config(model_directory), []
+    config.optimizer.moments_memory, config.optimizer.moments_dtype = "host", "bfloat16"
+    report = describe_topology(config, "v5e:2x4", said.append, wanted=["optimizer step"])
+    step, cut = report.programs["optimizer step"], MODEL.parameter_count / 4
+    assert step.on_host == pytest.approx(2 * 2 * cut, rel=0.05)
+    # parameters and gradients, both float32
+    assert step.arguments == pytest.approx(2 * 4 * cut, rel=0.05)
+    assert report.state_bytes == pytest.approx(4 * cut, rel=0.05)
+    assert "in the hosts' memory" in "".join(said)
+
+
+@pytest.mark.slow
+@needs_compiler
 def test_a_slice_that_nobody_builds_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"has no such slice .*not divisible"):
         slice_devices("v5e:3x5")
