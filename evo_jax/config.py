@@ -449,8 +449,8 @@ class Config:
         at_least("steps", self.steps, 1)
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"seed must be in [0, 2^31), got {self.seed}")
-        if not self.run_dir:
-            raise ConfigError("run_dir is empty: name the directory that this run writes to")
+        if not self.run_dir or "://" in self.run_dir:
+            raise ConfigError(f"run_dir={self.run_dir!r} is no path on a file system; for a bucket see docs/launching.md, --bucket")
         for section in vars(self).values():
             if dataclasses.is_dataclass(section):
                 section.validate()  # type: ignore[union-attr]

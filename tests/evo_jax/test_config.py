@@ -30,6 +30,7 @@ def test_the_defaults_are_valid() -> None:
         ("steps", 0),
         ("seed", -1),
         ("run_dir", ""),
+        ("run_dir", "gs://bucket/run"),
         ("policy.backend", "torch"),
         ("policy.remat", "some"),
         ("rollout.engine", "vllm"),
