@@ -450,7 +450,7 @@ class Config:
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"seed must be in [0, 2^31), got {self.seed}")
         if not self.run_dir or "://" in self.run_dir:
-            raise ConfigError(f"run_dir={self.run_dir!r} is no path on a file system; for a bucket see docs/launching.md, --bucket")
+            raise ConfigError(f"run_dir={self.run_dir!r} is no path of a file system (buckets: docs/launching.md, --bucket)")
         for section in vars(self).values():
             if dataclasses.is_dataclass(section):
                 section.validate()  # type: ignore[union-attr]
