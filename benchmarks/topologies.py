@@ -93,13 +93,15 @@ def read_programs() -> dict[str, dict[str, Program]]:
     found: dict[str, dict[str, Program]] = {case.name: {} for case in ALL}
     for row in json.loads(RECORD.read_text())["rows"] if RECORD.exists() else []:
         found[row["case"]][row["name"]] = Program(**{key: value for key, value in row.items() if key != "case"})
-    # Neither depends on the length of a row.
-    for case in ALL:
-        for other in ALL:
-            if (case.model, case.topology) == (other.model, other.topology):
-                shared = {name: p for name, p in found[other.name].items() if name in ("optimizer step", "prefill")}
-                found[case.name] = shared | found[case.name]
     return found
+
+
+def known_programs(case: Case) -> dict[str, Program]:
+    """Those of a case, and those of cases that differ in the length of rows, on which neither of the two depends."""
+    found = read_programs()
+    alike = [other.name for other in ALL if (case.model, case.topology) == (other.model, other.topology)]
+    shared = {name: p for other in alike for name, p in found[other].items() if name in ("optimizer step", "prefill")}
+    return shared | found[case.name]
 
 
 def write_programs(found: dict[str, dict[str, Program]]) -> None:
@@ -125,7 +127,7 @@ def run(case: Case, directory: Path) -> None:
         case.topology,
         lambda text: print(text, flush=True),
         wanted=tuple(wanted),
-        known=read_programs()[case.name],
+        known=known_programs(case),
         keep=keep,
     )
 
