@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -100,7 +101,8 @@ class EngineMesh:
         heads = ("parts", "whole", "lanes")
         queries = ("parts", "whole", "whole", "lanes")
         inputs = (CACHE_AXES, VIEW_AXES, queries, heads, heads)
-        return self._mapped(attend_decode, inputs, (CACHE_AXES, ("lanes", "parts")))(cache, view, q, k, v)
+        attend = partial(attend_decode, one_by_one=self.mesh.devices.flat[0].platform == "tpu")
+        return self._mapped(attend, inputs, (CACHE_AXES, ("lanes", "parts")))(cache, view, q, k, v)
 
     def attend_prompts(self, q: Float[Array, "F P H K"], k: Array, v: Array) -> Float[Array, "F P HK"]:
         """Causal attention of whole prompts, each device on its own rows and heads."""

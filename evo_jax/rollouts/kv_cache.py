@@ -18,6 +18,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from evo_jax.policy.model_config import ModelConfig
 
+_MOST_ONE_BY_ONE = 32  # slots of a device: each is an operation of the compiled program
+
 
 @dataclass(frozen=True)
 class PoolShape:
@@ -143,17 +145,18 @@ def attend_decode(
     q: Float[Array, "KV G K S"],
     k: Float[Array, "KV K S"],
     v: Float[Array, "KV K S"],
+    *,
+    one_by_one: bool = False,
 ) -> tuple[LayerCache, Float[Array, "S HK"]]:
     """One token a slot: write its key and value, then attend the prompt at its seat and its own completion.
 
-    Both parts are softmax sums with their own maximum, merged by log-sum-exp; sums and scores are float32.
+    Both parts are softmax sums with their own maximum, merged by log-sum-exp; sums and scores are float32. `one_by_one` writes
+    slot after slot, for TPUs.
     """
     kv, group, size, slots = q.shape
     tiles, seats, lanes, _ = view.prompt_bias.shape
     scale = size**-0.5
-    slot = jnp.arange(slots)
-    own_k = cache.own_k.at[slot, :, :, view.write_at].set(jnp.moveaxis(k, -1, 0), unique_indices=True)
-    own_v = cache.own_v.at[slot, :, view.write_at].set(jnp.moveaxis(v, -1, 0), unique_indices=True)
+    own_k, own_v = _written(cache, view.write_at, k, v, one_by_one and slots <= _MOST_ONE_BY_ONE)
     cache = cache._replace(own_k=own_k, own_v=own_v)
 
     own_q = jnp.moveaxis(q, -1, 0)
@@ -178,6 +181,26 @@ def attend_decode(
     total = own[1] * parts[0] + shared[1] * parts[1]
     out = (own[2] * parts[0] + shared[2] * parts[1]) / total
     return cache, out.astype(q.dtype).reshape(slots, -1)
+
+
+def _written(
+    cache: LayerCache, write_at: Int[Array, " S"], k: Float[Array, "KV K S"], v: Float[Array, "KV K S"], one_by_one: bool
+) -> tuple[Array, Array]:
+    """The completions' keys and values with those of one more token.
+
+    A scatter is one operation, but for it the TPU's compiler keeps the cache in a layout of its own, and copies all of it into
+    that of the products at every step. Slot after slot, it stays where it is.
+    """
+    own_k, own_v = cache.own_k, cache.own_v
+    if one_by_one:
+        for one in range(own_k.shape[0]):
+            own_k = jax.lax.dynamic_update_slice(own_k, k[None, :, :, one, None], (one, 0, 0, write_at[one]))
+            own_v = jax.lax.dynamic_update_slice(own_v, v[None, :, None, :, one], (one, 0, write_at[one], 0))
+        return own_k, own_v
+    slot = jnp.arange(own_k.shape[0])
+    own_k = own_k.at[slot, :, :, write_at].set(jnp.moveaxis(k, -1, 0), unique_indices=True)
+    own_v = own_v.at[slot, :, write_at].set(jnp.moveaxis(v, -1, 0), unique_indices=True)
+    return own_k, own_v
 
 
 def attend_extend(

@@ -100,6 +100,14 @@ def test_decoding_gathers_no_weights(compiled: tuple[SliceReport, str]) -> None:
 
 @pytest.mark.slow
 @needs_compiler
+def test_decoding_copies_no_cache(compiled: tuple[SliceReport, str]) -> None:
+    report = compiled[0]
+    caches = report.programs["decode"].arguments - report.engine_bytes
+    assert report.programs["decode"].copied < caches / 4
+
+
+@pytest.mark.slow
+@needs_compiler
 def test_moments_wait_in_the_hosts_memory_until_the_optimizer_step(model_directory: Path) -> None:
     config, said = small_config(model_directory), []
     config.optimizer.moments_memory, config.optimizer.moments_dtype = "host", "bfloat16"
