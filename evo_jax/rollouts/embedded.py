@@ -26,7 +26,7 @@ from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.rollouts.engine_mesh import EngineMesh
 from evo_jax.rollouts.forward import Weights
 from evo_jax.rollouts.kv_cache import PoolShape
-from evo_jax.rollouts.pool import GenerateReport, Pool, Sources
+from evo_jax.rollouts.pool import GenerateReport, Pool, Sources, as_begun
 from evo_jax.rollouts.programs import Programs, compile_extend, compile_programs, weight_program
 from evo_jax.rollouts.protocol import Completion, OnGroup, Progress, RolloutError, RolloutRequest, RolloutStats, require_fits
 from evo_jax.sharding import make_mesh
@@ -119,8 +119,11 @@ class EmbeddedEngine:
                 if on_group is not None:
                     on_group(indices[place], group)
 
-            pool = self._pool(shape, report)
-            for index, group in zip(indices, pool.run(members, report, ended, told), strict=True):
+            if ended():
+                groups = [as_begun(request, self._tokenizer) for request in members]
+            else:
+                groups = self._pool(shape, report).run(members, report, ended, told)
+            for index, group in zip(indices, groups, strict=True):
                 results[index] = group
         self.stats = report.stats(time.perf_counter() - began)
         return results

@@ -101,6 +101,11 @@ class Draft:
         return Completion(tokens, logprobs, text, self.finish_reason, np.array(self.versions, np.int32))
 
 
+def as_begun(request: RolloutRequest, tokenizer: Tokenizer) -> list[Completion]:
+    """The completions of a request as they were handed in."""
+    return [Draft.of(request, member, tokenizer).complete(tokenizer) for member in range(request.group_size)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Sources:
     """What a pool samples from: its programs, the weights and their version; `extend` makes the program that reads in, when

@@ -277,3 +277,10 @@ def test_a_stop_string_over_the_seam_is_found(engine):
 def test_a_group_begun_in_part_is_refused():
     with pytest.raises(RolloutError, match="request 0: 1 of 3 completions were begun"):
         dataclasses.replace(request(0), begun=(None,))
+
+
+def test_what_a_stop_leaves_unbegun_costs_no_program(decoder):
+    engine = make_engine(decoder)
+    (first, second) = engine.generate([request(0, 5), request(1, 40)], should_stop=lambda: True)
+    assert engine.stats.compiles == 0
+    assert [(len(c.tokens), c.finish_reason) for c in first + second] == [(0, "abort")] * 6
