@@ -241,13 +241,13 @@ def test_stopped_again_and_again_the_tokens_are_those_of_one_run(decoder):
     expected = engine.generate(requests)
     open_requests, stops = requests, 0
     while any(asked.open_members for asked in open_requests):
-        asked_before = [0]
-
-        def second_time(asked_before=asked_before):
-            asked_before[0] += 1
-            return asked_before[0] > 2
-
-        open_requests = go_on(requests, engine.generate(open_requests, should_stop=second_time))
+        dispatches = []
+        found = engine.generate(
+            open_requests,
+            lambda *progress, dispatches=dispatches: dispatches.append(progress),
+            should_stop=lambda dispatches=dispatches: len(dispatches) >= 2,
+        )
+        open_requests = go_on(requests, found)
         stops += 1
     assert stops > 5
     for asked, group in zip(open_requests, expected, strict=True):
