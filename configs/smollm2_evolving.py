@@ -1,7 +1,7 @@
 """SmolLM2-135M on environments that evolve: the fixed arm's, and what is composed and proposed on the way.
 
 Command: .venv/bin/python -m evo_jax.train --config=configs/smollm2_evolving.py
-Result: with half the steps and prompts 0.056 -> 0.408 on the seeds' held-out instances, 27 minutes on one core, 7.0 GiB;
+Result: with half the steps and prompts 0.056 -> 0.371 on the seeds' held-out instances, 10 minutes on one core, 7.1 GiB;
 nothing of its own admitted (docs/results.md).
 """
 
