@@ -3,7 +3,7 @@
 Command: python -m evo_jax.train --config=configs/qwen3_4b_pod.py --distributed --resume=auto
 Hardware: v5p:4x4x4, 64 chips; for v5e:16x16 or v6e:16x16 add --config.mesh.context=8 --config.learner.rows_per_micro_batch=32
 --config.rollout.slots=256. Wall time and result: never run, no TPU was at hand. The TPU compiler compiled its programs for
-v5p:4x4x4 and its update for v5e:16x16 (--dry_run --topology=v5p:4x4x4; docs/results.md); v6e was not compiled yet.
+all three slices, at 16k and 32k tokens (--dry_run --topology=v5p:4x4x4; docs/results.md).
 """
 
 from evo_jax.config import Config
