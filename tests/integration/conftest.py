@@ -1,4 +1,4 @@
-"""A real SGLang server on the CPU (`make sglang` sets it up), one for all tests that leave it alive, and tiny policies."""
+"""A real SGLang server on the CPU (`make sglang` sets it up), one for the tests of a module, and tiny policies."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -82,7 +82,7 @@ def policy(tiny: Callable[[str], Path]) -> Policy:
     return load_policy(tiny("llama"), compute_dtype="float32")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server on the tiny llama, with little room: eight at once and sixteen waiting."""
     command = (*SERVE, "--max-running-requests", str(CAPACITY), "--max-queued-requests", str(QUEUE))

@@ -362,8 +362,10 @@ def test_the_quickstart_runs_end_to_end_over_a_server(tmp_path: Path) -> None:
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in metrics] == [0, 1, 2, 3, 4]
     assert [line["policy_version"] for line in metrics[1:]] == [1, 2, 3, 4]
-    assert all(line["trained_tokens"] > 0 for line in metrics[1:])
-    assert all(line["sampling/logprob_difference/mean"] < 0.1 for line in metrics[1:])
+    # A server takes no seeds, so which steps find no mixed group is chance; what was trained on came from the policy.
+    trained = [line for line in metrics[1:] if line["trained_tokens"] > 0]
+    assert trained
+    assert all(line["sampling/logprob_difference/mean"] < 0.1 for line in trained)
     assert (run / "report.html").is_file()
     assert list(run.glob("**/model.safetensors"))
 
@@ -382,7 +384,7 @@ class TruncatingTransport(DirectoryTransport):
 def test_a_truncated_directory_kills_the_server_and_ends_in_an_error_not_a_hang(
     server: ServerProcess, policy: Policy, tmp_path: Path
 ) -> None:
-    """The last test: SGLang 0.5.23 rolls back by reading the same directory again, and dies of it."""
+    """The last test of this server: SGLang 0.5.23 rolls back by reading the same directory again, and dies of it."""
     engine = sglang_engine(policy, tmp_path, urls=(server.url,), transport=TruncatingTransport, return_timeout_s=5.0)
     engine.load_weights(nnx.state(policy.decoder), 0)
     with pytest.raises(RolloutError, match="no SGLang server is left"):
