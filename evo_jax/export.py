@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from flax import nnx
 
 from evo_jax.checkpoint import CheckpointError
@@ -75,6 +75,7 @@ def _warn(text: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the flags ask for and returns the exit code."""
+    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file it reads, and warns that it may only read
     if len(arguments) > 1 or not RUN_DIR.value:
         print("error: --run_dir=RUN is needed: the run directory whose checkpoint is exported", file=sys.stderr)
         return MISUSE
