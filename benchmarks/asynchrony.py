@@ -250,9 +250,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         policy = options.model if options.part in ("model", "engine") else small_policy(options.model, Path(folder))
         config = config_of(policy, options.part, options.steps)
+        run_dir = Path(folder) / "run"
+        run_dir.mkdir()
         with (
             ProgressView(config.steps, plain=True, console=Console(stderr=True, quiet=True)) as view,
-            assemble(config, Path(folder) / "run", resume=False, note=view.note) as ring,
+            assemble(config, run_dir, resume=False, note=view.note) as ring,
         ):
             rows = run(ring, view, options.part, options.steps, Console(stderr=True))
     for row in rows:
