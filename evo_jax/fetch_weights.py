@@ -8,6 +8,7 @@ Left out: several servers (one fetcher each), TLS, starting the server.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import select
@@ -129,15 +130,18 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     shared = Path("/dev/shm")
     parent = Path(LOCAL_DIR.value) if LOCAL_DIR.value else shared if shared.is_dir() else Path(tempfile.gettempdir())
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="evoenv-fetched-", dir=parent) as local:
-        Path(local).chmod(0o755)
-        server = fetching_server(SERVER.value, Path(local), HOST.value, PORT.value)
-        print(f"http://{HOST.value}:{PORT.value} passes on to {SERVER.value}; weights come to {local}", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="evoenv-fetched-", dir=parent) as local:
+            Path(local).chmod(0o755)
+            server = fetching_server(SERVER.value, Path(local), HOST.value, PORT.value)
+            print(f"http://{HOST.value}:{PORT.value} passes on to {SERVER.value}; weights come to {local}", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                server.serve_forever()
             server.server_close()
+    except OSError as error:
+        print(f"error: cannot listen at {HOST.value}:{PORT.value} with versions in {parent}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

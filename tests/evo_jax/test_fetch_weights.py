@@ -1,6 +1,9 @@
 """Our SGLang engine, a bucket, the fetcher, and RecordedServer behind it, a double that replays recorded answers."""
 
 import dataclasses
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,3 +139,14 @@ def test_a_caller_who_hangs_up_is_not_waited_for_and_a_server_that_is_gone_is_an
     server.kill()
     with pytest.raises(ServerError, match="502"):
         client.call("/health", timeout_s=10.0)
+
+
+def test_a_port_in_use_is_a_clear_mistake(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "evo_jax.fetch_weights", f"--port={port}", f"--local_dir={tmp_path / 'here'}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert f"cannot listen at 127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "here").iterdir()) == []
