@@ -21,6 +21,7 @@ from ml_collections import config_flags
 from evo_jax.command_line import INTERRUPTED, INTERRUPTED_TEXT, MISUSE, parse_flags, report_error, why_no_config
 from evo_jax.config import Config, ConfigError
 from evo_jax.host_memory import keep_freed_memory
+from evo_jax.hosts.supervisor import supervised
 from evo_jax.run_directory import RunDirectory, as_json, has_run
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Python file with get_config() -> evo_jax.config.Config.")
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if TOPOLOGY.value:
             return _compile_for(config, TOPOLOGY.value)
+        if DISTRIBUTED.value and not DRY_RUN.value:
+            return supervised(lambda: _train_with_others(config))
         # JAX takes seconds to import: a mistake in the config must not wait for it.
         from evo_jax import trainer
 
@@ -83,8 +86,6 @@ def main(arguments: Sequence[str]) -> int:
             print(json.dumps(as_json(config), indent=1))
             print(trainer.describe_memory(config))
             return 0
-        if DISTRIBUTED.value:
-            return _train_with_others(config)
         resume = _resumes(config)
         with RunDirectory(config, resume=resume) as directory:
             return trainer.run(config, directory.path, resume=resume)
