@@ -25,6 +25,9 @@ THEMES = (
     "a robot that moves on a line of cells",
 )
 
+# It imports all that it may and takes up certificates without knowing what they are; what follows this line it can write.
+OPENING = '```python\nclass Puzzle:\n    family = "compute"\n    answer_type = "'
+
 
 def get_config() -> Config:
     """Mechanical stages, calibration on the policy's own replies, novelty; no review, which this model cannot give."""
@@ -51,6 +54,7 @@ def get_config() -> Config:
     config.evolve.max_proposal_tokens = 320
     config.evolve.proposal_temperature = 0.8
     config.evolve.themes = THEMES
+    config.evolve.reply_opening = OPENING
     config.evolve.composites_per_round = 0
     config.env_synth.model_stages.stages = ("S9", "N2")
     config.lora.rank = 32

@@ -130,9 +130,11 @@ class Proposing:
 
     def _prompt(self, text: str, step: int, place: int) -> Prompt | None:
         chat = self._tokenizer.chat_prompt([{"role": "user", "content": text}])
-        if len(chat.token_ids) > self._config.evolve.max_proposal_prompt_tokens:
+        opening = self._config.evolve.reply_opening
+        token_ids = (*chat.token_ids, *self._tokenizer.encode(opening))
+        if len(token_ids) > self._config.evolve.max_proposal_prompt_tokens:
             return None
-        return Prompt(Role.PROPOSER, chat.text, chat.token_ids, "", f"proposal/{step}/{place}", 0)
+        return Prompt(Role.PROPOSER, chat.text + opening, token_ids, "", f"proposal/{step}/{place}", 0)
 
 
 def _is_repairable(record: RefusedRecord) -> bool:
