@@ -1,4 +1,4 @@
-"""Qwen2.5-Coder-0.5B-Instruct writes environments on a CPU: short exemplars, plain themes, sixteen proposals a round.
+"""Qwen2.5-Coder-0.5B-Instruct writes environments on a CPU: short exemplars, themes that say it all, 24 proposals a round.
 
 Command: .venv/bin/python -m evo_jax.train --config=configs/coder_cpu_evolving.py --config.policy.path=DIRECTORY
 Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: CPU cores, 8 GiB. Results: docs/results.md.
@@ -7,26 +7,30 @@ Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: 
 from evo_jax.config import Config
 
 THEMES = (
-    "a counter that goes up and down by simple rules",
-    "rearranging the letters of a word by a list of moves",
-    "coins that are put into and taken out of boxes",
-    "numbers on a shelf that are swapped or dropped",
-    "points scored in a game with three kinds of events",
-    "passengers who get on and off a bus",
-    "a lamp row whose switches toggle neighbours",
-    "a frog that jumps along numbered stones",
-    "replacing letters by later letters of the alphabet",
-    "a shop till with prices and discounts",
-    "counting which items of a list obey two conditions",
-    "a stack of plates that grows and shrinks",
-    "a clock that is moved forward and back",
-    "merging two lists by a rule",
-    "digits of a number that are changed step by step",
-    "a robot that moves on a line of cells",
+    "A bus starts with some passengers. At every stop some get on and some get off. How many are on it at the end?",
+    "A frog stands on a numbered stone and makes jumps forward or back of given lengths. On which stone does it end?",
+    "A row of lamps is on or off. Pressing a switch toggles its lamp. Which lamps are on after the given presses?",
+    "A till holds some coins. Customers pay prices with a given note and get change. How much is in the till at the end?",
+    "A player scores points for hits, loses points for misses and doubles the score for a bonus. What is the final score?",
+    "The digits of a number are reversed, then a number is added; this is repeated. What is the last number?",
+    "A stack of plates: push puts a numbered plate on top, pop takes the top plate away. Which plates are left?",
+    "Every letter of a word is replaced by the letter a given number of places later in the alphabet. What is the new word?",
+    "A clock shows an hour from 0 to 23. It is moved forward and back by given hours. What hour does it show?",
+    "Two lists of numbers are merged by taking the smaller first number each time. What is the merged list?",
+    "In a list of words, count those that start with a given letter and have more than a given number of letters.",
+    "A robot walks on a grid by the moves up, down, left and right. How far right and how far up is it at the end?",
+    "A list of numbers: keep only those divisible by a given number, and add them up. What is the sum?",
+    "Numbers stand in a row. Pairs of places are swapped one after the other. What is the row at the end?",
+    "A basket holds apples and pears in given numbers. Some are eaten, some are added. How many apples are left?",
+    "In a word, remove every vowel and write what is left in reverse order. What is the result?",
+    "A tank holds some litres and at most a given number. Water is poured in or taken out. How much is in it at the end?",
+    "Children stand in a queue. The first goes to the end a given number of times. Who is first then?",
+    "The largest and the smallest number of a list are removed again and again. Which numbers are left after some rounds?",
+    "A text of letters is shortened: letters that repeat side by side are written once. What is the short text?",
 )
 
-# It imports all that it may and takes up certificates without knowing what they are; what follows this line it can write.
-OPENING = '```python\nclass Puzzle:\n    family = "compute"\n    answer_type = "'
+# It imports all that it may, takes up certificates without knowing what they are, and forgets the theme over the exemplar.
+OPENING = '```python\nclass Puzzle:\n    """{theme}"""\n\n    family = "compute"\n    answer_type = "'
 
 
 def get_config() -> Config:
@@ -48,7 +52,7 @@ def get_config() -> Config:
     config.rollout.slots = 32
     config.env_synth.scoring.extraction_rule = "tag_or_last_value"
     config.evolve.round_steps = 1
-    config.evolve.proposals_per_round = 2
+    config.evolve.proposals_per_round = 3
     config.evolve.proposal_group_size = 8
     config.evolve.max_proposal_prompt_tokens = 896
     config.evolve.max_proposal_tokens = 320
@@ -61,7 +65,7 @@ def get_config() -> Config:
     config.lora.alpha = 64.0
     config.objective.advantage_scaling = "group_std"
     config.objective.proposer_loss_scale = 1.0  # twenty rounds are few
-    config.optimizer.learning_rate = 3e-4
+    config.optimizer.learning_rate = 5e-4
     config.learner.row_tokens = 2048
     config.learner.rows_per_micro_batch = 1
     config.evaluation.every_steps = 0

@@ -109,7 +109,7 @@ class RolloutConfig:
             )
         if self.oversampling_fraction and not self.surplus_prompts:
             raise ConfigError(
-                f"rollout.oversampling_fraction={self.oversampling_fraction} of {self.prompts_per_step} prompts is not one prompt"
+                f"rollout.oversampling_fraction={self.oversampling_fraction} of {self.prompts_per_step} prompts is no prompt"
             )
         above("rollout.max_logprob_difference", self.max_logprob_difference, 0.0, inclusive=True)
         if self.max_staleness_steps and self.max_logprob_difference:
@@ -342,7 +342,7 @@ class EvolveConfig:
     max_proposal_tokens: int = 384
     proposal_temperature: float = 1.0
     themes: tuple[str, ...] = ()  # what environments are asked for about; empty: the fifty of env_synth/prompts.py
-    reply_opening: str = ""  # what every proposal begins with, given to the model: such as "```python\nclass Puzzle:\n"
+    reply_opening: str = ""  # what every proposal begins with, given to the model; {theme} is filled in
     max_review_prompt_tokens: int = 4096  # of what env_synth.model_stages ask; a longer prompt counts as unanswered
     repair_fraction: float = 0.0  # of the prompts that ask for an environment: those that show a refused one to be repaired
     composites_per_round: int = 1

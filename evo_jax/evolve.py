@@ -32,7 +32,7 @@ from evo_jax.config import Config
 from evo_jax.lent_models import EngineSolver, PromptLimits
 from evo_jax.metrics import MetricValue
 from evo_jax.policy.tokenizer import Tokenizer
-from evo_jax.proposing import Proposing
+from evo_jax.proposing import Proposing, reply_opening
 from evo_jax.records import RolloutBatch, ScoredBatch
 from evo_jax.rollouts.batches import to_requests, to_rollout_batch
 from evo_jax.rollouts.protocol import RolloutEngine, SamplingParams
@@ -114,7 +114,7 @@ class Evolution:
         verdicts to the registry, and scores the proposals. None where no round was asked for."""
         if self._asked is None or self._reports is None:
             return None
-        asked, candidates = self._asked, _candidates(self._asked, self._config.evolve.reply_opening)
+        asked, candidates = self._asked, _candidates(self._asked, self._config)
         counts = _Counts()
         proposals = [candidate for candidate in candidates if isinstance(candidate, Proposal)]
         reports = self._ask_models(engine, list(zip(proposals, self._reports.result(), strict=True)), counts)
@@ -178,9 +178,7 @@ class Evolution:
 
     def _start(self, asked: AskedRound) -> None:
         self._asked = asked
-        proposals = [
-            candidate for candidate in _candidates(asked, self._config.evolve.reply_opening) if isinstance(candidate, Proposal)
-        ]
+        proposals = [candidate for candidate in _candidates(asked, self._config) if isinstance(candidate, Proposal)]
         self._reports = self._background.submit(_judge, self._admission(None), proposals)
 
     def _admission(self, lent: Lent | None) -> Admission:
@@ -302,13 +300,13 @@ class _Counts:
         self.metrics[name] = (sum(values), len(values))
 
 
-def _candidates(asked: AskedRound, reply_opening: str) -> list[Proposal | Unreadable]:
+def _candidates(asked: AskedRound, config: Config) -> list[Proposal | Unreadable]:
     texts: Sequence[str] = asked.rollouts.texts if asked.rollouts is not None else ()
     size = asked.rollouts.group_size if asked.rollouts is not None else 1
-    read = [
-        read_proposal(reply_opening + text, parents=asked.parents[place // size], operator=asked.operators[place // size])
-        for place, text in enumerate(texts)
-    ]
+    read = []
+    for place, text in enumerate(texts):
+        parents, operator = asked.parents[place // size], asked.operators[place // size]
+        read.append(read_proposal(reply_opening(config, operator) + text, parents=parents, operator=operator))
     return [*read, *asked.composites]
 
 

@@ -22,6 +22,7 @@ from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.records import Prompt, PromptBatch, Role
 
 RETIRED_WORTH = 0.5  # of an active environment's share as an exemplar: it has taught before
+REPAIR = "repair"  # the operator of a prompt that asks for one
 REPAIRABLE = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8")  # past the rules of the text, and no copy
 
 
@@ -88,7 +89,7 @@ class Proposing:
         themes = self._config.evolve.themes or THEMES
         theme = _shuffled(themes, self._config.seed, step, place, "theme")[0]
         for record in self._exemplars(step, place):
-            prompt = self._prompt(proposal_prompt([record.source], theme), step, place)
+            prompt = self._prompt(proposal_prompt([record.source], theme), theme, step, place)
             if prompt is not None:
                 return prompt, (record.environment_id,), theme
         raise ConfigError(
@@ -107,9 +108,9 @@ class Proposing:
             kept = self._registry.report(record.environment_id)
             stages = AdmissionReport.from_json(kept).stages if kept is not None else ()
             evidence = next((result.evidence for result in stages if result.stage == record.refused_at), {})
-            prompt = self._prompt(repair_prompt(record.source, record.reason, evidence), step, place)
+            prompt = self._prompt(repair_prompt(record.source, record.reason, evidence), REPAIR, step, place)
             if prompt is not None:
-                return prompt, (record.environment_id,), "repair"
+                return prompt, (record.environment_id,), REPAIR
         return None
 
     def _exemplars(self, step: int, place: int) -> list[EnvironmentRecord]:
@@ -128,13 +129,18 @@ class Proposing:
     def _shown(self, status: str) -> list[EnvironmentRecord]:
         return [record for record in self._registry.environments(status=status) if record.origin != "composite"]
 
-    def _prompt(self, text: str, step: int, place: int) -> Prompt | None:
+    def _prompt(self, text: str, operator: str, step: int, place: int) -> Prompt | None:
         chat = self._tokenizer.chat_prompt([{"role": "user", "content": text}])
-        opening = self._config.evolve.reply_opening
+        opening = reply_opening(self._config, operator)
         token_ids = (*chat.token_ids, *self._tokenizer.encode(opening))
         if len(token_ids) > self._config.evolve.max_proposal_prompt_tokens:
             return None
         return Prompt(Role.PROPOSER, chat.text + opening, token_ids, "", f"proposal/{step}/{place}", 0)
+
+
+def reply_opening(config: Config, operator: str) -> str:
+    """What the reply to a prompt that asks for `operator` (a theme, or REPAIR) begins with."""
+    return config.evolve.reply_opening.replace("{theme}", operator)
 
 
 def _is_repairable(record: RefusedRecord) -> bool:

@@ -36,7 +36,7 @@ def strings(name: str, value: tuple[str, ...]) -> None:
     """Raises ConfigError unless `value` is a tuple of strings, as the command line writes one."""
     if not isinstance(value, tuple) or any(not isinstance(item, str) for item in value):
         raise ConfigError(f"{name} must be a tuple of strings, got {value!r}")
-    if any("," in item for item in value):
+    if len(value) == 1 and "," in value[0]:  # --config.x=a,b comes as one string
         raise ConfigError(f"{name}={value!r}: on the command line write a tuple as \"('a', 'b')\"")
 
 

@@ -102,7 +102,7 @@ def test_backfill_needs_the_filter() -> None:
     ("changes", "named"),
     [
         ({"rollout.oversampling_fraction": 0.5}, "needs rollout.max_staleness_steps of at least 1"),
-        ({"rollout.max_staleness_steps": 1, "rollout.oversampling_fraction": 0.05}, "is not one prompt"),
+        ({"rollout.max_staleness_steps": 1, "rollout.oversampling_fraction": 0.05}, "is no prompt"),
         ({"rollout.max_staleness_steps": 2, "evolve.round_steps": 2}, "never reached"),
         ({"rollout.max_staleness_steps": 1, "rollout.max_logprob_difference": 0.1}, "own progress"),
         ({"rollout.max_staleness_steps": -1}, "at least 0"),

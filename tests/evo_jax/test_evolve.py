@@ -97,6 +97,16 @@ def test_a_round_admits_what_is_good_refuses_the_rest_and_rewards_by_stage(parts
     assert all(registry.report(record.environment_id) for record in registry.refused())
 
 
+def test_a_proposal_begins_with_the_opening_that_the_prompt_gave(parts: tuple[Evolution, Registry], config: Config) -> None:
+    evolution, registry = parts
+    config.evolve.themes = ("a till, and its change",)
+    config.evolve.reply_opening = "```python\n# {theme}\n"
+    evolution.ask(0, ScriptedEngine([f"{NEW_ENVIRONMENT}```\n"] * 5))
+    evolution.conclude(2, ENGINE)
+    sources = [record.source for record in registry.environments() if record.origin == "proposal"]
+    assert sources == [f"# a till, and its change\n{NEW_ENVIRONMENT.rstrip()}\n"]
+
+
 def test_the_same_source_twice_is_no_second_environment(parts: tuple[Evolution, Registry]) -> None:
     evolution, registry = parts
     engine = ScriptedEngine([fenced(NEW_ENVIRONMENT)] * 5)

@@ -88,7 +88,8 @@ def test_themes_of_the_config_take_the_place_of_the_fifty(config: Config, tokeni
 
 def test_a_prompt_ends_with_the_opening_of_the_reply(config: Config, tokenizer: Tokenizer, registry: Registry) -> None:
     plain = Proposing(config, tokenizer, registry).prompts(0).prompts.prompts[0]
-    config.evolve.reply_opening = "```python\nclass Puzzle:\n"
-    opened = Proposing(config, tokenizer, registry).prompts(0).prompts.prompts[0]
-    assert opened.text == plain.text + config.evolve.reply_opening
-    assert opened.token_ids == (*plain.token_ids, *tokenizer.encode(config.evolve.reply_opening))
+    config.evolve.reply_opening = '```python\nclass Puzzle:\n    """{theme}"""\n'
+    asked = Proposing(config, tokenizer, registry).prompts(0)
+    opened, opening = asked.prompts.prompts[0], f'```python\nclass Puzzle:\n    """{asked.operators[0]}"""\n'
+    assert opened.text == plain.text + opening
+    assert opened.token_ids == (*plain.token_ids, *tokenizer.encode(opening))
