@@ -23,7 +23,7 @@ from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import ScoringPool
 from env_synth.snapshots import Snapshot
-from evo_jax.checkpoint import CheckpointStore
+from evo_jax.checkpoint import Checkpoints
 from evo_jax.config import Config
 from evo_jax.data import Loader, PromptFormat
 from evo_jax.engines import stage_is_asked
@@ -43,6 +43,7 @@ from evo_jax.records import Prompt, PromptBatch, ScoredBatch
 from evo_jax.rollouts.batches import to_requests
 from evo_jax.rollouts.protocol import RolloutEngine, RolloutRequest, SamplingParams
 from evo_jax.rollouts.weight_sync import sync_weights
+from evo_jax.run_backup import BackedUpCheckpoints, RunBackup
 from evo_jax.sampling_ahead import AheadSettings, SamplingAhead
 
 SAMPLES_PER_STEP = 4
@@ -74,7 +75,7 @@ class Ring:
     snapshot: Snapshot
     held_out: list[Instance]
     prompt_format: PromptFormat
-    checkpoints: CheckpointStore | LeadingCheckpoints
+    checkpoints: Checkpoints
     metrics: MetricsWriter
     evaluations: StepLog
     samples: StepLog
@@ -207,6 +208,8 @@ def assemble(
         parts.policy = None
         del policy
         learner, engine, checkpoints = _led(parts, link)
+        if config.checkpoint.directory:
+            checkpoints = BackedUpCheckpoints(checkpoints, RunBackup(config.checkpoint.directory), directory)
         ahead = open_sampling_ahead(config, engine, prompt_format)
         if ahead is not None:
             stack.callback(ahead.close)
@@ -275,9 +278,7 @@ def open_sampling_ahead(config: Config, engine: RolloutEngine, prompt_format: Pr
     return SamplingAhead(engine, settings, to_request)
 
 
-def _led(
-    parts: ModelParts, link: Link | None
-) -> tuple[Learner | LeadingLearner, RolloutEngine, CheckpointStore | LeadingCheckpoints]:
+def _led(parts: ModelParts, link: Link | None) -> tuple[Learner | LeadingLearner, RolloutEngine, Checkpoints]:
     """Learner, engine and checkpoints, as they are or, in a job of several processes, so that all of them take part."""
     if link is None:
         return parts.learner, parts.engine, parts.checkpoints

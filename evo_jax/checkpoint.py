@@ -7,13 +7,14 @@ deciding when to save (`trainer.py`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 
 class CheckpointError(Exception):
@@ -29,15 +30,28 @@ class Checkpoint:
     progress: dict[str, Any]
 
 
-class CheckpointStore:
-    """The checkpoints of one run, in one directory; the newest `keep` stay."""
+class Checkpoints(Protocol):
+    """Where the loop saves to."""
 
-    def __init__(self, directory: Path, *, keep: int, read_only: bool = False) -> None:
-        """Opens or creates `directory`; what a killed save left behind is removed.
+    @property
+    def steps(self) -> list[int]:
+        """Steps with a finished checkpoint, oldest first."""
+        ...
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Saves it whole or not at all. Raises CheckpointError."""
+        ...
+
+
+class CheckpointStore:
+    """The checkpoints of one run, in one directory or under one prefix of a bucket; the newest `keep` stay."""
+
+    def __init__(self, directory: epath.PathLike, *, keep: int, read_only: bool = False) -> None:
+        """Opens or creates `directory`, a path or gs://BUCKET/PREFIX; what a killed save left behind is removed.
 
         `read_only`: nothing is made, cleaned up or saved, so that a run may be saving there at the same time.
         """
-        self.directory, self._read_only = directory.absolute(), read_only
+        self.directory, self._read_only = absolute(directory), read_only
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
             read_only=read_only,
@@ -72,7 +86,7 @@ class CheckpointStore:
             self._manager.wait_until_finished()
         except Exception as error:  # Orbax and TensorStore report a full disk in many classes, ValueError among them
             raise CheckpointError(
-                f"could not save the checkpoint of step {checkpoint.step} in {self.directory}: {_first_line(error)}. "
+                f"could not save the checkpoint of step {checkpoint.step} in {self.directory}: {first_line(error)}. "
                 f"{self._what_is_left()} Free some space, then go on with --resume"
             ) from error
 
@@ -94,7 +108,7 @@ class CheckpointStore:
                 )
                 return Checkpoint(candidate, restored["state"], restored["progress"])
             except Exception as error:  # whatever a damaged file raises, the next older one may be whole
-                on_fallback(f"checkpoint of step {candidate} cannot be read ({_first_line(error)}); trying the one before it")
+                on_fallback(f"checkpoint of step {candidate} cannot be read ({first_line(error)}); trying the one before it")
         if steps:
             raise CheckpointError(
                 f"none of the checkpoints {steps} in {self.directory} can be read with this configuration: "
@@ -116,5 +130,18 @@ class CheckpointStore:
         return f"The checkpoints of steps {steps} are intact." if steps else "No earlier checkpoint exists."
 
 
-def _first_line(error: Exception) -> str:
+def absolute(directory: epath.PathLike) -> epath.Path:
+    """A path from the root of the file system on, or an address in a bucket as it is."""
+    path = epath.Path(directory)
+    return path if "://" in str(path) else epath.Path(os.path.abspath(path))
+
+
+def finished_steps(directory: epath.PathLike) -> list[int]:
+    """Steps with a finished checkpoint in `directory`, oldest first; for a process on its own, before the others join in."""
+    folders = (path.name for path in ocp.utils.checkpoint_steps_paths(absolute(directory)))
+    return sorted(int(name) for name in folders if name.isdecimal())
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, or what it is."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

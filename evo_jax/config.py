@@ -9,7 +9,19 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from env_synth.config import EnvSynthConfig, ModelStagesConfig
-from evo_jax.setting_checks import ConfigError, above, at_least, fits_backend, one_of, storable_moments, strings, within
+from evo_jax.setting_checks import (
+    ConfigError,
+    above,
+    apart,
+    at_least,
+    fits_backend,
+    fits_lora,
+    one_of,
+    path_or_bucket,
+    storable_moments,
+    strings,
+    within,
+)
 
 __all__ = ["Config", "ConfigError"]
 
@@ -269,21 +281,7 @@ class LoraConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for unknown or repeated targets, and where rank and the other settings contradict each other."""
-        at_least("lora.rank", self.rank, 0)
-        strings("lora.targets", self.targets)
-        for target in self.targets:
-            one_of("lora.targets", target, self.TARGETS)
-        if len(set(self.targets)) != len(self.targets):
-            raise ConfigError(f"lora.targets={self.targets!r} names a product twice")
-        if self.rank == 0 and (self.targets or self.alpha != 0.0):
-            raise ConfigError(
-                f"lora.alpha={self.alpha} and lora.targets={self.targets!r} do nothing with lora.rank=0: set lora.rank, or "
-                "neither of them"
-            )
-        if self.rank > 0 and not self.alpha > 0.0:
-            raise ConfigError(
-                f"lora.rank={self.rank} needs lora.alpha above 0, got {self.alpha}: adapters are scaled by alpha / rank"
-            )
+        fits_lora(self.rank, self.alpha, self.targets, self.TARGETS)
 
     @property
     def scale(self) -> float:
@@ -300,9 +298,7 @@ class LoraConfig:
 class LearnerConfig:
     """How a batch is cut for the update."""
 
-    row_tokens: int = (
-        512  # tokens of a packed row; a prompt with one completion that is longer gets a row of 2, 4, ... times that
-    )
+    row_tokens: int = 512  # of a packed row; a longer prompt with one completion gets a row of 2, 4, ... times that
     rows_per_micro_batch: int = 2
 
     def validate(self) -> None:
@@ -395,15 +391,17 @@ class EvolveConfig:
 
 @dataclass
 class CheckpointConfig:
-    """When state is saved and how much of it is kept."""
+    """When state is saved, where, and how much of it is kept."""
 
     every_steps: int = 4
     keep: int = 2
+    directory: str = ""  # empty: in run_dir; else a path or gs://BUCKET/PREFIX, from which a lost run_dir comes back as well
 
     def validate(self) -> None:
-        """Raises ConfigError where nothing could be resumed."""
+        """Raises ConfigError where nothing could be resumed, and for a place that checkpoints cannot go to."""
         at_least("checkpoint.every_steps", self.every_steps, 1)
         at_least("checkpoint.keep", self.keep, 2)
+        path_or_bucket("checkpoint.directory", self.directory)
 
 
 @dataclass
@@ -450,7 +448,8 @@ class Config:
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"seed must be in [0, 2^31), got {self.seed}")
         if not self.run_dir or "://" in self.run_dir:
-            raise ConfigError(f"run_dir={self.run_dir!r} is no path of a file system (buckets: docs/launching.md, --bucket)")
+            raise ConfigError(f"run_dir={self.run_dir!r} is no path of a file system: a bucket goes into checkpoint.directory")
+        apart("checkpoint.directory", self.checkpoint.directory, "run_dir", self.run_dir)
         for section in vars(self).values():
             if dataclasses.is_dataclass(section):
                 section.validate()  # type: ignore[union-attr]

@@ -56,7 +56,7 @@ def build_model_parts(
             bind_base(directory, config.policy.path, weights_sha256(config.policy.path))
         learner = Learner(config, policy.decoder, mesh)
         note(f"{describe_mesh(mesh)}; the update's attention is {learner.attention}")
-        checkpoints = CheckpointStore(directory / CHECKPOINTS, keep=config.checkpoint.keep)
+        checkpoints = CheckpointStore(config.checkpoint.directory or directory / CHECKPOINTS, keep=config.checkpoint.keep)
         stack.callback(checkpoints.close)
         params = nnx.state(policy.decoder)
         checkpoint = checkpoints.restore(learner.abstract_state(params), note) if resume else None

@@ -42,9 +42,10 @@ def restore_policy(run_dir: Path, step: int | None, *, compute_dtype: str, note:
         RunDirectoryError, PolicyError: the run's config or model cannot be read.
     """
     config = read_config(run_dir)
-    if not (run_dir / CHECKPOINTS).is_dir():
+    own = run_dir / CHECKPOINTS  # there with checkpoint.directory too, where a copy of everything was fetched
+    if not own.is_dir() and not config.checkpoint.directory:
         raise CheckpointError(f"{run_dir} has no checkpoint yet: let the run reach its first one")
-    store = CheckpointStore(run_dir / CHECKPOINTS, keep=config.checkpoint.keep, read_only=True)
+    store = CheckpointStore(own if own.is_dir() else config.checkpoint.directory, keep=config.checkpoint.keep, read_only=True)
     try:
         if not store.steps or (step is not None and step not in store.steps):
             wanted = "checkpoint yet" if step is None else f"checkpoint of step {step}"

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +38,10 @@ _FREE_ON_RESUME = (
 class RunDirectory:
     """The claimed run directory; a context manager that holds its lock."""
 
-    def __init__(self, config: Config, *, resume: bool) -> None:
+    def __init__(self, config: Config, *, resume: bool, fill: Callable[[Path], None] | None = None) -> None:
         """Claims `config.run_dir`.
+
+        `fill` brings the files of the run that is resumed from elsewhere, once the directory is claimed.
 
         Raises:
             ConfigError: the directory holds a run already and `resume` is False; there is nothing to resume; another
@@ -46,7 +49,7 @@ class RunDirectory:
         """
         self.path = Path(config.run_dir)
         written = self.path / CONFIG_FILE
-        if resume and not written.is_file():
+        if resume and fill is None and not written.is_file():
             raise ConfigError(f"--resume: {self.path} holds no run (no {CONFIG_FILE}); start it without --resume")
         if not resume and self.path.exists() and any(self.path.iterdir()):
             raise ConfigError(
@@ -63,7 +66,14 @@ class RunDirectory:
             self._lock.close()
             raise ConfigError(f"run_dir={self.path} is in use by another process: wait for it, or stop it first") from error
         if resume:
-            _check_same_run(json.loads(written.read_text())["config"], as_json(config), self.path)
+            moved = set() if fill is None else {"checkpoint.directory"}  # the run was found there
+            try:
+                if fill is not None:
+                    fill(self.path)
+                _check_same_run(json.loads(written.read_text())["config"], as_json(config), self.path, moved)
+            except BaseException:
+                self._lock.close()
+                raise
         else:
             _write_atomically(written, json.dumps({"config": as_json(config), **provenance()}, indent=1) + "\n")
 
@@ -148,11 +158,11 @@ def _commit() -> str:
         return "unknown"
 
 
-def _check_same_run(started: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+def _check_same_run(started: dict[str, Any], now: dict[str, Any], path: Path, moved: set[str]) -> None:
     before, after = _flat(started), _flat(now)
     # A learning rate that falls to zero at the last step is another curve when the last step moves.
     bound = {"steps"} if after.get("optimizer.schedule") != "constant" else set()
-    free = set(_FREE_ON_RESUME) - bound
+    free = (set(_FREE_ON_RESUME) | moved) - bound
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name) and name not in free)
     if changed:
         shown = ", ".join(f"{name}: {before.get(name)!r} -> {after.get(name)!r}" for name in changed[:5])

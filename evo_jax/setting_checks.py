@@ -3,6 +3,8 @@
 Left out: which setting may be what (`config.py`).
 """
 
+import os
+
 
 class ConfigError(Exception):
     """A setting that cannot be used; the message names it, its value and what would be accepted."""
@@ -38,6 +40,39 @@ def strings(name: str, value: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} must be a tuple of strings, got {value!r}")
     if len(value) == 1 and "," in value[0]:  # --config.x=a,b comes as one string
         raise ConfigError(f"{name}={value!r}: on the command line write a tuple as \"('a', 'b')\"")
+
+
+def path_or_bucket(name: str, value: str) -> None:
+    """Raises ConfigError for a place that is neither a path nor in a bucket that was tried; empty means none is named."""
+    if "://" in value and not (value.startswith("gs://") and value.removeprefix("gs://").strip("/")):
+        raise ConfigError(f"{name}={value!r}: write a path or gs://BUCKET/PREFIX; other stores are not implemented")
+
+
+def apart(name: str, value: str, other: str, directory: str) -> None:
+    """Raises ConfigError for a path inside `directory`, with which it would be lost."""
+    if not value or "://" in value:
+        return
+    inner, outer = os.path.abspath(value), os.path.abspath(directory)
+    if os.path.commonpath([inner, outer]) == outer:
+        raise ConfigError(
+            f"{name}={value!r} lies in {other}={directory!r} and would be lost with it: name another place, or none"
+        )
+
+
+def fits_lora(rank: int, alpha: float, targets: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Raises ConfigError for unknown or repeated targets, and where rank and the other settings contradict each other."""
+    at_least("lora.rank", rank, 0)
+    strings("lora.targets", targets)
+    for target in targets:
+        one_of("lora.targets", target, known)
+    if len(set(targets)) != len(targets):
+        raise ConfigError(f"lora.targets={targets!r} names a product twice")
+    if rank == 0 and (targets or alpha != 0.0):
+        raise ConfigError(
+            f"lora.alpha={alpha} and lora.targets={targets!r} do nothing with lora.rank=0: set lora.rank, or neither of them"
+        )
+    if rank > 0 and not alpha > 0.0:
+        raise ConfigError(f"lora.rank={rank} needs lora.alpha above 0, got {alpha}: adapters are scaled by alpha / rank")
 
 
 def storable_moments(dtype: str, memory: str, adam_b2: float) -> None:

@@ -1,7 +1,8 @@
 """`python -m evo_jax.train --config=FILE [--config.section.field=value ...]`: flags -> config -> the ring.
 
 `--dry_run` prints the resolved config and the memory estimate; with `--topology=v5p:4x4x4` also what the TPU compiler makes of
-the run on such a slice. `--resume` goes on from the newest checkpoint of config.run_dir (`--resume=auto`: if there is a run).
+the run on such a slice. `--resume` goes on from the newest checkpoint of the run (`--resume=auto`: if there is one);
+config.run_dir may be gone where config.checkpoint.directory has it.
 With `--distributed` it is one process of several (docs/pods.md).
 Exit codes: 0 done, 1 the run failed with a clear error, 2 misuse, 130 interrupted, 143 stopped by SIGTERM after saving.
 """
@@ -12,7 +13,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -43,7 +46,7 @@ class _YesNoAuto(flags.BooleanParser):
 
 class _ResumeFlag(flags.BooleanFlag):
     def __init__(self) -> None:
-        told = "Go on from the newest checkpoint in config.run_dir; auto: if a run was started there, else start one."
+        told = "Go on from the run's newest checkpoint; auto: if a run was started in config.run_dir, else start one."
         super().__init__("resume", False, told)
         self.parser = _YesNoAuto()
 
@@ -86,9 +89,8 @@ def main(arguments: Sequence[str]) -> int:
             print(json.dumps(as_json(config), indent=1))
             print(trainer.describe_memory(config))
             return 0
-        resume = _resumes(config)
-        with RunDirectory(config, resume=resume) as directory:
-            return trainer.run(config, directory.path, resume=resume)
+        with _claimed(config) as (directory, resume):
+            return trainer.run(config, directory, resume=resume)
     except KeyboardInterrupt as error:
         return _told(error)
     except Exception as error:
@@ -113,17 +115,18 @@ def _train_with_others(config: Config) -> int:
     from evo_jax.hosts.leader import leading
     from evo_jax.hosts.limits import require_possible
     from evo_jax.hosts.link import Link, join
+    from evo_jax.run_backup import require_usable
 
     join()
     try:
         require_possible(config, jax.process_count(), jax.device_count())
         with Link() as link:
             if not link.leads:
+                require_usable(config)
                 return trainer.follow(config, Path(config.run_dir), link)
-            resume = _resumes(config)
-            with leading(link), RunDirectory(config, resume=resume) as directory:
+            with leading(link), _claimed(config) as (directory, resume):
                 link.say(Begin(resume))
-                return trainer.run(config, directory.path, resume=resume, link=link)
+                return trainer.run(config, directory, resume=resume, link=link)
     except BaseException as error:
         code = _told(error)
         sys.stdout.flush()
@@ -131,8 +134,22 @@ def _train_with_others(config: Config) -> int:
         os._exit(code)
 
 
-def _resumes(config: Config) -> bool:
-    return has_run(Path(config.run_dir)) if RESUME.value == "auto" else bool(RESUME.value)
+@contextmanager
+def _claimed(config: Config) -> Iterator[tuple[Path, bool]]:
+    """The run directory, held, and whether a run is resumed in it: one that was here, or lies in checkpoint.directory."""
+    from evo_jax.run_backup import open_backup
+
+    backup = open_backup(config)
+    kept = backup is not None and bool(backup.steps)
+    resume = kept or has_run(Path(config.run_dir)) if RESUME.value == "auto" else bool(RESUME.value)
+    if kept and not resume:
+        raise ConfigError(
+            f"checkpoint.directory={config.checkpoint.directory!r} holds a run's checkpoints: they are never written over. "
+            "Name another place, or add --resume to go on"
+        )
+    fill = partial(backup.fill, note=print) if backup is not None and kept else None
+    with RunDirectory(config, resume=resume, fill=fill) as directory:
+        yield directory.path, resume
 
 
 def _told(error: BaseException) -> int:

@@ -23,7 +23,7 @@ LAYERS = {
         ("pool", "proposing", "lent_models"),
         ("pool_life", "given_environments"),
         ("hosts", "engines", "roofline", "sampling_ahead"),
-        ("learner", "rollouts"),
+        ("learner", "rollouts", "run_backup"),
         (
             "data",
             "rewards",

@@ -86,6 +86,11 @@ class LeadingCheckpoints:
     def __init__(self, store: CheckpointStore, link: Link) -> None:
         self._store, self._link = store, link
 
+    @property
+    def steps(self) -> list[int]:
+        """See `CheckpointStore.steps`."""
+        return self._store.steps
+
     def save(self, checkpoint: Checkpoint) -> None:
         """See `CheckpointStore.save`."""
         self._link.say(Save(checkpoint.step, checkpoint.progress))

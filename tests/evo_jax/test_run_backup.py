@@ -1,0 +1,170 @@
+"""Tests of evo_jax/run_backup.py. A directory stands for the bucket; tests/evo_jax/test_bucket.py goes through gs://."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from evo_jax.checkpoint import Checkpoint, CheckpointError, CheckpointStore
+from evo_jax.config import Config, ConfigError
+from evo_jax.run_backup import BLOCK_BYTES, FOLDER, BackedUpCheckpoints, RunBackup, open_backup
+
+STATE = {"weights": jnp.arange(8.0)}
+
+
+def write_run(run_dir: Path, *, lines: int, config: str = "{}") -> None:
+    """A run directory with a long log, a database that somebody has open, and a snapshot."""
+    (run_dir / "registry" / "snapshots" / "000001").mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.json").write_text(config)
+    (run_dir / "samples.jsonl").write_text("".join(f"{number:0127d}\n" for number in range(lines)))
+    (run_dir / "registry" / "snapshots" / "000001" / "manifest.json").write_text("banks")
+    (run_dir / "export").mkdir(exist_ok=True)
+    (run_dir / "export" / "model.safetensors").write_text("not the run's state")
+
+
+def checkpoints(directory: Path, run_dir: Path) -> BackedUpCheckpoints:
+    return BackedUpCheckpoints(CheckpointStore(directory, keep=2), RunBackup(directory), run_dir)
+
+
+def files(run_dir: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run_dir)): path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Path]:
+    """(checkpoint.directory, run directory) after steps 1 and 2."""
+    directory, run_dir = tmp_path / "bucket", tmp_path / "run"
+    kept = checkpoints(directory, run_dir)
+    for step in (1, 2):
+        write_run(run_dir, lines=step * 10_000)
+        kept.save(Checkpoint(step, STATE, {"step": step}))
+    return directory, run_dir
+
+
+def test_a_lost_run_directory_comes_back_as_it_was_and_nothing_else(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    directory, run_dir = saved
+    wanted = files(run_dir)
+    del wanted["export/model.safetensors"]
+    shutil.rmtree(run_dir)
+    notes: list[str] = []
+    RunBackup(directory).fill(tmp_path / "elsewhere", notes.append)
+    assert files(tmp_path / "elsewhere") == wanted
+    assert "files of step 2" in notes[0]
+
+
+def test_a_database_comes_back_without_what_another_life_of_it_left(tmp_path: Path) -> None:
+    run_dir, path = tmp_path / "run", tmp_path / "run" / "registry" / "registry.sqlite"
+    write_run(run_dir, lines=1)
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE events (number INTEGER)")
+        database.execute("INSERT INTO events VALUES (1)")
+        database.commit()  # in the -wal file alone, and still open
+        checkpoints(tmp_path / "bucket", run_dir).save(Checkpoint(1, STATE, {}))
+        database.execute("INSERT INTO events VALUES (2)")
+        database.commit()
+        assert path.with_name("registry.sqlite-wal").stat().st_size > 0
+        left_by_a_kill = tmp_path / "killed"
+        shutil.copytree(run_dir, left_by_a_kill)
+    for place in (left_by_a_kill, tmp_path / "empty"):
+        RunBackup(tmp_path / "bucket").fill(place, lambda line: None)
+        with sqlite3.connect(place / "registry" / "registry.sqlite") as found:
+            assert found.execute("SELECT number FROM events").fetchall() == [(1,)]
+
+
+def test_of_a_growing_file_only_the_last_block_travels(tmp_path: Path) -> None:
+    run_dir, backup = tmp_path / "run", RunBackup(tmp_path / "bucket")
+    write_run(run_dir, lines=3 * BLOCK_BYTES // 128)
+    first = backup.send(run_dir, 1)
+    write_run(run_dir, lines=3 * BLOCK_BYTES // 128 + 1)
+    assert backup.send(run_dir, 2) == 128
+    assert backup.send(run_dir, 3) == 0
+    assert first == 3 * BLOCK_BYTES + len("{}") + len("banks")
+
+
+def test_what_no_checkpoint_needs_any_more_is_deleted(saved: tuple[Path, Path]) -> None:
+    directory, run_dir = saved
+    kept = checkpoints(directory, run_dir)
+    (directory / FOLDER / "left-by-a-kill").write_text("half a block")
+    for step in (3, 4):
+        write_run(run_dir, lines=step * 10_000)
+        kept.save(Checkpoint(step, STATE, {}))
+    assert kept.steps == [3, 4]
+    left = {path.name for path in (directory / FOLDER).iterdir()}
+    # Two manifests; config and snapshot, shared; samples of step 3 and 4: 3.66 and 4.88 blocks, of which 3 are the same.
+    assert {"step-3.json", "step-4.json"} < left
+    assert len(left) == 2 + 2 + 4 + 2
+
+
+def without_manifest(folder: Path) -> None:
+    (folder / "step-2.json").unlink()
+
+
+def with_half_a_manifest(folder: Path) -> None:
+    path = folder / "step-2.json"
+    path.write_text(path.read_text()[:40])
+
+
+def with_a_truncated_block(folder: Path) -> None:
+    largest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns if path.stat().st_size > 10_000 else 0)
+    largest.write_bytes(largest.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [without_manifest, with_half_a_manifest, with_a_truncated_block])
+def test_a_checkpoint_whose_files_are_not_whole_is_none(
+    saved: tuple[Path, Path], tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    directory, _ = saved
+    damage(directory / FOLDER)
+    notes: list[str] = []
+    RunBackup(directory).fill(tmp_path / "elsewhere", notes.append)
+    assert (tmp_path / "elsewhere" / "samples.jsonl").stat().st_size == 128 * 10_000
+    assert "step 2" in notes[0]
+    assert "not whole" in notes[0]
+    assert CheckpointStore(directory, keep=2).steps == [1]
+
+
+def test_where_nothing_is_whole_the_error_says_so(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    directory, _ = saved
+    shutil.rmtree(directory / FOLDER)
+    with pytest.raises(CheckpointError, match=r"none of the checkpoints \[1, 2\]"):
+        RunBackup(directory).fill(tmp_path / "elsewhere", lambda line: None)
+
+
+def test_a_save_that_ended_halfway_leaves_the_step_before_it(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    directory, run_dir = saved
+    write_run(run_dir, lines=30_000)
+    RunBackup(directory).send(run_dir, 3)  # and then the machine was gone: the state of step 3 was never saved
+    RunBackup(directory).fill(tmp_path / "elsewhere", lambda line: None)
+    assert (tmp_path / "elsewhere" / "samples.jsonl").stat().st_size == 128 * 20_000
+
+
+def test_another_runs_directory_is_not_written_over(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write_run(other, lines=1, config='{"another": "run"}')
+    before = files(other)
+    with pytest.raises(ConfigError, match="holds another run than"):
+        RunBackup(saved[0]).fill(other, lambda line: None)
+    assert files(other) == before
+
+
+def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    config = Config()
+    config.checkpoint.directory = str(tmp_path / "file" / "checkpoints")
+    with pytest.raises(ConfigError, match=r"checkpoint\.directory=.*cannot be written"):
+        open_backup(config)
+    config.checkpoint.directory = ""
+    assert open_backup(config) is None
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    config = Config()
+    config.checkpoint.directory = str(tmp_path / "checkpoints")
+    backup = open_backup(config)
+    assert backup is not None
+    assert backup.steps == []
+    assert files(tmp_path / "checkpoints") == {}
