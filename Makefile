@@ -1,13 +1,14 @@
 # The two commands of the README, and what they stand on. Everything is set up by the targets themselves.
 .DEFAULT_GOAL := help
 .PHONY: help setup model quickstart test test-slow test-ray test-maxtext test-sglang sglang test-sglang-tpu sglang-tpu
-.PHONY: tpu-compiler test-tpu-compiler lint clean
+.PHONY: tpu-compiler test-tpu-compiler test-bucket lint clean
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
 RAY_VENV := .venv-ray
 MAXTEXT_VENV := .venv-maxtext
+BUCKET_VENV := .venv-bucket
 TPU_VENV := .venv-tpu
 MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
 SLOW ?= tests
@@ -27,6 +28,7 @@ help:
 	@echo "make test         set everything up, run the fast tests (make test-slow: the rest)"
 	@echo "make test-ray     set up Ray in an environment of its own, run the tests that need it"
 	@echo "make test-maxtext set up MaxText in an environment of its own, run the tests that need it"
+	@echo "make test-bucket  set up what reaches gs:// in an environment of its own, run the ring against an emulator"
 	@echo "make test-sglang  set up an SGLang server on the CPU in an environment of its own, run the tests that need it"
 	@echo "make test-sglang-tpu  set up sglang-jax in an environment of its own, run the tests that need it, on the CPU"
 	@echo "make tpu-compiler set up the real TPU compiler in an environment of its own (make test-tpu-compiler: and run its tests)"
@@ -78,6 +80,15 @@ $(MAXTEXT_VENV)/.installed: requirements.txt requirements-maxtext.txt | $(VENV)/
 
 test-maxtext: $(MAXTEXT_VENV)/.installed model
 	$(MAXTEXT_VENV)/bin/python -m pytest -q $(PARALLEL) --disable-warnings -m slow tests/evo_jax/policy/test_maxtext.py tests/evo_jax/test_learner_maxtext.py
+
+# Buckets are an extra, and the emulator is for the test alone.
+$(BUCKET_VENV)/.installed: requirements.txt requirements-bucket.txt tests/fixtures/requirements-bucket-emulator.txt | $(VENV)/.installed
+	"$(PYTHON)" -m venv $(BUCKET_VENV)
+	$(BUCKET_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-bucket.txt -r tests/fixtures/requirements-bucket-emulator.txt
+	@touch $@
+
+test-bucket: $(BUCKET_VENV)/.installed model
+	$(BUCKET_VENV)/bin/python -m pytest -q -m slow tests/evo_jax/test_bucket.py
 
 # libtpu makes JAX look for TPUs, and half a gigabyte: an environment of its own as well.
 $(TPU_VENV)/.installed: requirements.txt requirements-tpu.txt | $(VENV)/.installed

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -109,8 +110,8 @@ def with_half_a_manifest(folder: Path) -> None:
 
 
 def with_a_truncated_block(folder: Path) -> None:
-    largest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns if path.stat().st_size > 10_000 else 0)
-    largest.write_bytes(largest.read_bytes()[:-1])
+    newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns if path.stat().st_size > 10_000 else 0)
+    newest.write_bytes(newest.read_bytes()[:-1])
 
 
 @pytest.mark.parametrize("damage", [without_manifest, with_half_a_manifest, with_a_truncated_block])
@@ -159,6 +160,15 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
         open_backup(config)
     config.checkpoint.directory = ""
     assert open_backup(config) is None
+
+
+@pytest.mark.skipif(find_spec("gcsfs") is not None, reason="gcsfs is installed")
+def test_a_bucket_without_its_library_says_what_to_install() -> None:
+    config = Config()
+    config.checkpoint.directory = "gs://bucket/run"
+    config.validate()
+    with pytest.raises(ConfigError, match=r"gs://bucket/run.*pip install -r requirements-bucket\.txt"):
+        open_backup(config)
 
 
 def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from flax import nnx
 
 from evo_jax import export, trainer
 from evo_jax.policy.loading import load_policy
+from evo_jax.run_backup import CARRIED
 from evo_jax.run_directory import RunDirectory
 from tests.tiny_ring import get_config
 
@@ -192,6 +193,36 @@ def test_adapters_resume_bit_identically_and_only_beside_their_base(tiny_policy_
     assert last["kl"] > 0
     assert last["sampling/logprob_difference/max"] < 1e-3
     assert (tmp_path / "whole" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_bit_identically_on_another_machine(finished_run: Path, tiny_policy_path: Path, tmp_path: Path) -> None:
+    kept = f"--config.checkpoint.directory={tmp_path / 'kept'}"
+    machines = [tmp_path / name for name in ("first", "second", "third")]
+    # The first two vanish in the middle of the next step: at a round's end, and within one.
+    for machine, step in zip(machines, ("step 2/", "step 3/"), strict=False):
+        arguments = command(machine, tiny_policy_path, kept, "--resume=auto")
+        process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        assert any(step in line for line in process.stdout)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (machine / "checkpoints").exists()
+        shutil.rmtree(machine)
+    again = subprocess.run(command(machines[2], tiny_policy_path, kept), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 2
+    assert "they are never written over" in again.stderr
+    assert not machines[2].exists()
+    subprocess.run([*command(machines[2], tiny_policy_path, kept), "--resume=auto"], cwd=ROOT, check=True, timeout=300)
+    for name in ("metrics.jsonl", "evaluations.jsonl", "samples.jsonl"):
+        assert (machines[2] / name).read_bytes() == (finished_run / name).read_bytes()
+    assert (machines[2] / "report.html").is_file()
+    assert export.export(machines[2], tmp_path / "export", step=None, dtype="float32") == 4
+    # Whatever a run directory holds is carried, or known to be of no use to another machine.
+    left_behind = {".lock", "report.html", "summary.txt", "registry.sqlite.lock", "registry.sqlite-wal", "registry.sqlite-shm"}
+    carried = {path for pattern in CARRIED for path in machines[2].glob(pattern)}
+    others = {path.name for path in machines[2].rglob("*") if path.is_file() and path not in carried}
+    assert others <= left_behind
 
 
 @pytest.mark.slow

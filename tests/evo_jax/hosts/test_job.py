@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,19 +19,25 @@ type Blow = Callable[[Sequence[subprocess.Popen[str]], int], None]
 ON_TWO = ("--config.mesh.data=1", "--config.mesh.fsdp=2")
 
 
-def start(run_dir: Path, policy: Path, *more: str) -> list[subprocess.Popen[str]]:
-    """Two processes, one device each."""
+def start(run_dir: Path, policy: Path, *more: str, own_run_dirs: bool = False) -> list[subprocess.Popen[str]]:
+    """Two processes, one device each; with `own_run_dirs` they share checkpoint.directory alone."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "evo_jax.train", "--config=tests/tiny_ring.py", f"--config.run_dir={run_dir}"]
+    command = [sys.executable, "-m", "evo_jax.train", "--config=tests/tiny_ring.py"]
     command += [f"--config.policy.path={policy}", "--distributed", *ON_TWO, *more]
     started = []
     for index in range(2):
+        own = run_dir / f"host-{index}" if own_run_dirs else run_dir
         job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
         started.append(
             subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **job}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                [*command, f"--config.run_dir={own}"],
+                cwd=ROOT,
+                env={**os.environ, **job},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
         )
     return started
@@ -125,6 +132,27 @@ def test_killed_and_told_to_stop_a_job_goes_on(
     for code, _, errors in end(start(run_dir, tiny_policy_path, "--resume=auto")):
         assert code == 0, errors
     assert (run_dir / "metrics.jsonl").read_bytes() == (whole_run / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_machines_without_a_shared_file_system_are_lost_and_others_go_on(
+    whole_run: Path, tiny_policy_path: Path, tmp_path: Path
+) -> None:
+    kept = f"--config.checkpoint.directory={tmp_path / 'kept'}"
+    job = start(tmp_path / "lost", tiny_policy_path, kept, "--resume=auto", own_run_dirs=True)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not list((tmp_path / "kept").glob("[0-9]/state")):
+        assert time.monotonic() < deadline, "no checkpoint in time"
+        time.sleep(0.1)
+    for process in job:
+        process.send_signal(signal.SIGKILL)
+    end(job)
+    assert not (tmp_path / "lost" / "host-1").exists(), "process 0 alone has a run directory"
+    shutil.rmtree(tmp_path / "lost")
+    for code, _, errors in end(start(tmp_path / "new", tiny_policy_path, kept, "--resume=auto", own_run_dirs=True)):
+        assert code == 0, errors
+    found = (tmp_path / "new" / "host-0" / "metrics.jsonl").read_bytes()
+    assert found == (whole_run / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.slow
