@@ -3,8 +3,8 @@
 The run copies a version into the bucket whole; of the ones after it goes what differs from that one, until this is more than
 half as long. A version's manifest (sizes and SHA-256 of its files) is written last. Beside each server a fetcher
 (`evo_jax.fetch_weights`) makes the version's directory there, held to the manifest; one that has not got the whole version
-fetches it first. Any path that etils' epath knows is a bucket: gs:// with requirements-bucket.txt, a directory in tests. Left out:
-credentials, which are the library's.
+fetches it first. Any path that etils' epath knows is a bucket: gs:// with requirements-bucket.txt, a directory in tests. Left
+out: credentials, which are the library's.
 """
 
 from __future__ import annotations

@@ -31,6 +31,10 @@ def test_the_defaults_are_valid() -> None:
         ("seed", -1),
         ("run_dir", ""),
         ("run_dir", "gs://bucket/run"),
+        ("checkpoint.directory", "gs://"),
+        ("checkpoint.directory", "s3://bucket/run"),
+        ("checkpoint.directory", "runs/run"),
+        ("checkpoint.directory", "runs/run/checkpoints"),
         ("policy.backend", "torch"),
         ("policy.remat", "some"),
         ("rollout.engine", "vllm"),
@@ -74,6 +78,11 @@ def test_the_defaults_are_valid() -> None:
 def test_a_setting_out_of_range_is_named(name: str, value: Any) -> None:
     with pytest.raises((ConfigError, SettingError), match=name.removeprefix("env_synth.").replace(".", r"\.")):
         with_setting(name, value).validate()
+
+
+@pytest.mark.parametrize("place", ["", "gs://bucket", "gs://bucket/runs/one", "runs/run-checkpoints", "/mnt/checkpoints"])
+def test_checkpoints_may_lie_apart_from_the_run(place: str) -> None:
+    with_setting("checkpoint.directory", place).validate()
 
 
 @pytest.mark.parametrize(
