@@ -42,7 +42,7 @@ _FLAGS = {
     "service_account": "Of the TPU VM (an e-mail address) or the pods (a Kubernetes service account).",
     "run_root": "Directory on the hosts that run directories lie in.",
     "nfs": "SERVER:/EXPORT that the hosts mount at run_root.",
-    "bucket": "gs://NAME/PREFIX: copies of run directories.",
+    "bucket": "gs://NAME/PREFIX: checkpoints, and all that a resume needs, at every checkpoint.",
     "partition": "Slurm partition.",
     "slurm_account": "Slurm account.",
     "time_limit": "Slurm time limit: HOURS:MM:SS or DAYS-HH:MM:SS.",

@@ -26,6 +26,6 @@ if [[ $(cat .venv/.installed 2>/dev/null || true) != "$commit $extra" ]]; then
   fi
   uv venv --quiet --clear --python 3.12 .venv
   pin=$(grep -m 1 '^jax==' requirements.txt)
-  uv pip install --quiet --python .venv/bin/python -r requirements.txt "jax[$extra]${pin#jax}"
+  uv pip install --quiet --python .venv/bin/python -r requirements.txt -r requirements-bucket.txt "jax[$extra]${pin#jax}"
   echo "$commit $extra" > .venv/.installed
 fi

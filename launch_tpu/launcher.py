@@ -62,9 +62,9 @@ class Launcher(Protocol):
 
 
 def fetch_from_bucket(settings: Settings, destination: Path) -> Command:
-    """Copies the bucket's copy of the run directory."""
+    """Copies what the bucket has of the run: its checkpoints, and its directory as it was when training last ended."""
     argv = ("gcloud", "storage", "rsync", settings.bucket_dir, str(destination), "--recursive")
-    return Command(argv, "copy the run directory from the bucket")
+    return Command(argv, "copy the run from the bucket")
 
 
 def only_create(name: str) -> LaunchError:

@@ -22,6 +22,7 @@ from launch_tpu.redaction import looks_secret
 MESH_AXES = ("data", "fsdp", "tensor", "context")
 LAUNCHERS = ("tpu_vm", "jobset", "xpk", "skypilot", "slurm")
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+_KEPT = "checkpoint.directory"
 _SHELL_SAFE_PATH = re.compile(r"/[\w./+-]*")
 _NEEDED = {
     "tpu_vm": ("project", "zone", "accelerator_type", "repository", "commit"),
@@ -85,7 +86,7 @@ class Settings:
     service_account: str = ""
     run_root: str = "/mnt/evo-runs"  # on the hosts; run directories lie in it
     nfs: str = ""  # SERVER:/EXPORT, mounted at run_root
-    bucket: str = ""  # gs://NAME/PREFIX
+    bucket: str = ""  # gs://NAME/PREFIX: checkpoints, and what a resume needs beside them
     partition: str = ""
     slurm_account: str = ""
     time_limit: str = "24:00:00"
@@ -117,7 +118,7 @@ class Settings:
 
     @property
     def bucket_dir(self) -> str:
-        """The run directory's copy in the bucket, or an empty string."""
+        """The run's own prefix in the bucket, or an empty string."""
         return f"{self.bucket.rstrip('/')}/{self.run_name}" if self.bucket else ""
 
     def validate(self) -> None:
@@ -136,8 +137,10 @@ class Settings:
         check_overrides(self.config, self.all_overrides())
 
     def all_overrides(self) -> tuple[str, ...]:
-        """The overrides with the mesh among them."""
-        return (*self.overrides, *(f"mesh.{axis}={size}" for axis, size in zip(MESH_AXES, self.mesh, strict=False)))
+        """The overrides with the mesh and the place of the checkpoints among them."""
+        mesh = (f"mesh.{axis}={size}" for axis, size in zip(MESH_AXES, self.mesh, strict=False))
+        kept = (f"{_KEPT}={self.bucket_dir}/checkpoints",) if self.bucket else ()
+        return (*self.overrides, *mesh, *kept)
 
     def _validate_texts(self) -> None:
         for name, value in dataclasses.asdict(self).items():
@@ -212,16 +215,17 @@ class Settings:
             raise LaunchError(f"mesh={self.mesh} is for {taken} devices; there are {self.devices}")
 
     def _validate_storage(self) -> None:
-        if self.hosts == 1:
+        named = any(override.startswith(f"{_KEPT}=") for override in self.overrides)
+        if self.bucket and named:
+            raise LaunchError(f"--set={_KEPT}: --bucket sets it; give one of them")
+        if self.hosts == 1 or self.bucket or named:
             return
-        if self.bucket:
-            raise LaunchError(
-                "--bucket copies the run directory of one host; several hosts share one through --nfs or --volume"
-            )
         if self.launcher in ("tpu_vm", "skypilot") and not self.nfs:
-            raise LaunchError(f"{self.hosts} hosts need a run directory that all of them see: --nfs=SERVER:/EXPORT")
+            raise LaunchError(
+                f"{self.hosts} hosts need a place that all of them see: --bucket=gs://... or --nfs=SERVER:/EXPORT"
+            )
         if self.launcher in ("jobset", "xpk") and not self.volume:
-            raise LaunchError(f"{self.hosts} hosts need a run directory that all of them see: --volume (ReadWriteMany)")
+            raise LaunchError(f"{self.hosts} hosts need a place that all of them see: --bucket or --volume (ReadWriteMany)")
 
 
 def load_config(path: str) -> Config:

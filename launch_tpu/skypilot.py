@@ -63,10 +63,11 @@ class SkyPilot:
 
     def notes(self, settings: Settings) -> tuple[str, ...]:
         """What survives a preemption."""
-        if settings.nfs:
+        if settings.nfs or settings.bucket:
             return ()
-        where = "the copy in --bucket is made when training ends or is told to stop" if settings.bucket else "nothing is kept"
-        return (f"a machine taken without notice loses its own disk ({where}): --nfs keeps every checkpoint",)
+        return (
+            "a machine taken without notice loses its own disk and all of the run: --bucket or --nfs keeps every checkpoint",
+        )
 
 
 def managed_job(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,8 @@
 #
 #   EVO_PYTHON  the interpreter (default: python)
 #   EVO_HOSTS   how many processes the run has (default: 1)
-#   EVO_BUCKET  gs://... copy of RUN_DIR: fetched into an empty RUN_DIR, brought up to date when training ends (one host only)
+#   EVO_BUCKET  gs://... where training itself keeps what it needs to go on (checkpoint.directory lies in it): when it ends, the rest
+#               of RUN_DIR, report and exports, is copied there too, by the host that has it
 set -euo pipefail
 
 if [[ $# -lt 1 || $1 == -* ]]; then
@@ -17,14 +18,6 @@ run_dir=$1
 shift
 bucket=${EVO_BUCKET:-}
 hosts=${EVO_HOSTS:-1}
-
-if [[ -n $bucket && ! -e $run_dir/config.json ]]; then
-  mkdir -p "$run_dir"
-  # An empty or missing copy is no error: the run is new.
-  if gcloud storage ls "$bucket/config.json" >/dev/null 2>&1; then
-    gcloud storage rsync "$bucket" "$run_dir" --recursive
-  fi
-fi
 
 command=("${EVO_PYTHON:-python}" -m evo_jax.train "$@" "--config.run_dir=$run_dir" --resume=auto)
 if [[ $hosts -gt 1 ]]; then
@@ -44,6 +37,9 @@ while kill -0 "$child" 2>/dev/null; do
   code=0
   wait "$child" || code=$?
 done
-gcloud storage rsync "$run_dir" "$bucket" --recursive --delete-unmatched-destination-objects ||
-  echo "the copy to $bucket failed: $run_dir on this host is newer" >&2
+# Nothing is deleted there: the checkpoints are the bucket's own.
+if [[ -e $run_dir/config.json ]]; then
+  gcloud storage rsync "$run_dir" "$bucket" --recursive ||
+    echo "the copy to $bucket failed: $run_dir on this host is newer; the checkpoints are there" >&2
+fi
 exit "$code"

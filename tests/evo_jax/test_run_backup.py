@@ -1,7 +1,11 @@
 """Tests of evo_jax/run_backup.py. A directory stands for the bucket; tests/evo_jax/test_bucket.py goes through gs://."""
 
+import os
+import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -178,3 +182,54 @@ def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
     assert backup is not None
     assert backup.steps == []
     assert files(tmp_path / "checkpoints") == {}
+
+
+SAVING = """
+import sys
+from pathlib import Path
+from tests.evo_jax.test_run_backup import STATE, checkpoints, written_at
+from evo_jax.checkpoint import Checkpoint
+directory, run_dir = map(Path, sys.argv[1:])
+kept = checkpoints(directory, run_dir)
+step = max(kept.steps, default=0)
+while True:
+    step += 1
+    written_at(run_dir, step)
+    kept.save(Checkpoint(step, STATE, {"step": step}))
+    print(step, flush=True)
+"""
+
+
+def written_at(run_dir: Path, step: int) -> None:
+    """What the run's files are at a step: a log that grows by 3 MiB a step in blocks that differ, and small ones."""
+    write_run(run_dir, lines=1)
+    with (run_dir / "samples.jsonl").open("w") as file:
+        file.writelines(f"{line:0127d}\n" for line in range(step * 24_000))
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_of_a_save_the_newest_checkpoint_is_whole(tmp_path: Path) -> None:
+    directory, rng, before = tmp_path / "bucket", random.Random(os.urandom(8)), 0
+    for life in range(8):
+        run_dir = tmp_path / f"run-{life}"
+        arguments = [sys.executable, "-c", SAVING, directory, run_dir]
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=rng.uniform(0.0, 0.5))
+        process.kill()
+        process.wait()
+        shutil.rmtree(run_dir)
+        backup, found = RunBackup(directory), tmp_path / f"found-{life}"
+        backup.fill(found, lambda line: None)
+        step = backup.steps[-1]
+        assert before < step
+        written_at(tmp_path / "expected", step)
+        assert (found / "samples.jsonl").read_bytes() == (tmp_path / "expected" / "samples.jsonl").read_bytes()
+        store = CheckpointStore(directory, keep=2)
+        restored = store.restore(STATE, pytest.fail)
+        store.close()
+        assert restored is not None
+        assert restored.step == step
+        before = step

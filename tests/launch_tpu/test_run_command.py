@@ -69,6 +69,7 @@ def test_what_a_host_is_told(launch: Launch) -> None:
     assert environment(launch("slurm", gpus_per_node=4)) == {"EVO_HOSTS": "2", "JAX_LOCAL_DEVICE_IDS": "0,1,2,3"}
     one_host = launch("tpu_vm", accelerator_type="v6e-4", nfs="", bucket="gs://my-bucket/runs")
     assert environment(one_host) == {"EVO_HOSTS": "1", "EVO_BUCKET": "gs://my-bucket/runs/first-run"}
+    assert start_command(one_host)[-1] == "--config.checkpoint.directory=gs://my-bucket/runs/first-run/checkpoints"
 
 
 # ---- start.sh ----------------------------------------------------------------------------------------------------------
@@ -102,14 +103,20 @@ while true; do sleep 0.05; done
 
 
 @pytest.mark.parametrize("bucket", ["", "gs://my-bucket/runs/a"])
-def test_sigterm_reaches_training_and_its_exit_code_comes_back(tmp_path: Path, double: Double, bucket: str) -> None:
-    place = tmp_path / "trace"
+@pytest.mark.parametrize("leads", [True, False])
+def test_sigterm_reaches_training_and_its_exit_code_comes_back(
+    tmp_path: Path, double: Double, bucket: str, leads: bool
+) -> None:
+    place, run_dir = tmp_path / "trace", tmp_path / "run"
+    if leads:  # of several hosts without a shared file system one alone has the run directory
+        run_dir.mkdir()
+        (run_dir / "config.json").touch()
     training = tmp_path / "training"
     training.write_text("#!/usr/bin/env bash" + SAVING.format(place=place))
     training.chmod(0o755)
-    copies = double("gcloud", '[[ $2 != ls ]] || exit 1\n[[ -e "' + str(place) + '" ]] || exit 9')
+    copies = double("gcloud", '[[ -e "' + str(place) + '" ]] || exit 9')
     given = {**os.environ, "EVO_PYTHON": str(training), "EVO_BUCKET": bucket}
-    process = subprocess.Popen(["bash", str(START), str(tmp_path / "run")], env=given)
+    process = subprocess.Popen(["bash", str(START), str(run_dir)], env=given)
     while not Path(f"{place}.ready").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -117,26 +124,7 @@ def test_sigterm_reaches_training_and_its_exit_code_comes_back(tmp_path: Path, d
     assert process.wait(timeout=60) == 143
     assert place.read_text() == "saved\n"
     asked = copies.read_text().splitlines()
-    run_dir = tmp_path / "run"
-    last = f"storage rsync {run_dir} {bucket} --recursive --delete-unmatched-destination-objects"
-    assert asked == ([f"storage ls {bucket}/config.json", last] if bucket else [])
-
-
-def test_an_empty_run_directory_is_fetched_from_the_bucket_first(tmp_path: Path, double: Double) -> None:
-    run_dir = tmp_path / "run"
-    copies = double(
-        "gcloud",
-        f'[[ "$*" != *"gs://b/run {run_dir}"* ]] || mkdir -p "{run_dir}/checkpoints/8" && touch "{run_dir}/config.json"',
-    )
-    answer = start(run_dir, EVO_BUCKET="gs://b/run")
-    assert answer.returncode == 0
-    assert answer.stdout.strip().endswith("--resume=auto")
-    assert copies.read_text().splitlines()[:2] == [
-        "storage ls gs://b/run/config.json",
-        f"storage rsync gs://b/run {run_dir} --recursive",
-    ]
-    start(run_dir, EVO_BUCKET="gs://b/run")
-    assert copies.read_text().count(" ls ") == 1, "a run directory that holds the run is newer than its copy"
+    assert asked == ([f"storage rsync {run_dir} {bucket} --recursive"] if bucket and leads else [])
 
 
 # ---- install.sh --------------------------------------------------------------------------------------------------------
@@ -159,7 +147,7 @@ def test_install_checks_out_the_commit_and_pins_jax_as_the_lock_does(tmp_path: P
     assert (target / "requirements.txt").is_file()
     asked = calls.read_text().splitlines()
     assert len(asked) == 2, "the second call finds everything there"
-    assert asked[1].endswith("-r requirements.txt jax[tpu]==0.12.0.1")
+    assert asked[1].endswith("-r requirements.txt -r requirements-bucket.txt jax[tpu]==0.12.0.1")
 
 
 # ---- slurm_body.sh -----------------------------------------------------------------------------------------------------

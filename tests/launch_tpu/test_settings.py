@@ -38,9 +38,9 @@ def test_what_follows_from_a_slice(launch: Launch) -> None:
         ("tpu_vm", {"commit": "main"}, "40 digits"),
         ("tpu_vm", {"bucket": "my-bucket", "nfs": ""}, "gs://NAME"),
         ("tpu_vm", {"nfs": "10.0.0.2"}, "SERVER:/EXPORT"),
-        ("tpu_vm", {"nfs": ""}, "4 hosts need a run directory that all of them see"),
-        ("jobset", {"volume": ""}, "4 hosts need a run directory that all of them see: --volume"),
-        ("tpu_vm", {"bucket": "gs://my-bucket"}, "--bucket copies the run directory of one host"),
+        ("tpu_vm", {"nfs": ""}, "4 hosts need a place that all of them see: --bucket=gs://... or --nfs"),
+        ("jobset", {"volume": ""}, "4 hosts need a place that all of them see: --bucket or --volume"),
+        ("tpu_vm", {"bucket": "gs://b-1", "overrides": ("checkpoint.directory=/mnt/kept",)}, "--bucket sets it"),
         ("tpu_vm", {"spot": True, "reserved": True}, "contradict"),
         ("tpu_vm", {"valid_until": "soon"}, "30m, 6h or 2d"),
         ("tpu_vm", {"image": "x"}, "--image does nothing with --launcher=tpu_vm, only with jobset, xpk"),
@@ -70,6 +70,16 @@ def test_what_follows_from_a_slice(launch: Launch) -> None:
 def test_a_mistake_is_told(launch: Launch, launcher: str, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(LaunchError, match=says.replace("(", r"\(").replace(".", r"\.")):
         launch(launcher, **changes).validate()
+
+
+@pytest.mark.parametrize("launcher", ["tpu_vm", "jobset", "xpk", "skypilot"])
+def test_several_hosts_may_have_a_bucket_alone(launch: Launch, launcher: str) -> None:
+    where = {"nfs": ""} if launcher in ("tpu_vm", "skypilot") else {"volume": ""}
+    settings = launch(launcher, bucket="gs://my-bucket/runs", **where)
+    settings.validate()
+    assert settings.hosts > 1
+    assert settings.all_overrides() == ("checkpoint.directory=gs://my-bucket/runs/first-run/checkpoints",)
+    launch(launcher, overrides=("checkpoint.directory=gs://my-bucket/one",), **where).validate()
 
 
 def test_an_error_does_not_repeat_the_credential_it_found(launch: Launch) -> None:

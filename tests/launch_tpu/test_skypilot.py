@@ -61,6 +61,7 @@ def test_jax_reads_the_place_of_a_gpu_machine(launch: Launch, monkeypatch: pytes
 
 def test_without_a_place_that_lasts_a_user_is_told(launch: Launch) -> None:
     assert SkyPilot().notes(launch("skypilot")) == ()
-    assert "nothing is kept" in SkyPilot().notes(launch("skypilot", nfs="", accelerator_type="v6e-4"))[0]
+    assert SkyPilot().notes(launch("skypilot", nfs="", bucket="gs://my-bucket")) == ()
+    assert "all of the run" in SkyPilot().notes(launch("skypilot", nfs="", accelerator_type="v6e-4"))[0]
     with pytest.raises(LaunchError, match="--bucket"):
         SkyPilot().fetch(launch("skypilot"), Path("x"))
