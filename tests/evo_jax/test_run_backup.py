@@ -82,6 +82,7 @@ def test_a_database_comes_back_without_what_another_life_of_it_left(tmp_path: Pa
 
 def test_of_a_growing_file_only_the_last_block_travels(tmp_path: Path) -> None:
     run_dir, backup = tmp_path / "run", RunBackup(tmp_path / "bucket")
+    backup.take_over()
     write_run(run_dir, lines=3 * BLOCK_BYTES // 128)
     first = backup.send(run_dir, 1)
     write_run(run_dir, lines=3 * BLOCK_BYTES // 128 + 1)
@@ -99,9 +100,9 @@ def test_what_no_checkpoint_needs_any_more_is_deleted(saved: tuple[Path, Path]) 
         kept.save(Checkpoint(step, STATE, {}))
     assert kept.steps == [3, 4]
     left = {path.name for path in (directory / FOLDER).iterdir()}
-    # Two manifests; config and snapshot, shared; samples of step 3 and 4: 3.66 and 4.88 blocks, of which 3 are the same.
+    # The holder; two manifests; config and snapshot, shared; samples of steps 3 and 4, of 3.66 and 4.88 blocks, which share 3.
     assert {"step-3.json", "step-4.json"} < left
-    assert len(left) == 2 + 2 + 4 + 2
+    assert len(left) == 1 + 2 + 2 + 4 + 2
 
 
 def without_manifest(folder: Path) -> None:
@@ -142,9 +143,23 @@ def test_where_nothing_is_whole_the_error_says_so(saved: tuple[Path, Path], tmp_
 def test_a_save_that_ended_halfway_leaves_the_step_before_it(saved: tuple[Path, Path], tmp_path: Path) -> None:
     directory, run_dir = saved
     write_run(run_dir, lines=30_000)
-    RunBackup(directory).send(run_dir, 3)  # and then the machine was gone: the state of step 3 was never saved
+    killed = RunBackup(directory)
+    killed.take_over()
+    killed.send(run_dir, 3)  # and then the machine was gone: the state of step 3 was never saved
     RunBackup(directory).fill(tmp_path / "elsewhere", lambda line: None)
     assert (tmp_path / "elsewhere" / "samples.jsonl").stat().st_size == 128 * 20_000
+
+
+def test_a_job_that_was_taken_for_lost_saves_nothing_more(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    write_run(run_dir, lines=1)
+    lost = checkpoints(tmp_path / "bucket", run_dir)
+    lost.save(Checkpoint(1, STATE, {}))
+    new = checkpoints(tmp_path / "bucket", run_dir)
+    with pytest.raises(CheckpointError, match=r"taken over by another job.*saved after the checkpoints of steps \[1\]"):
+        lost.save(Checkpoint(2, STATE, {}))
+    new.save(Checkpoint(2, STATE, {}))
+    assert new.steps == [1, 2]
 
 
 def test_another_runs_directory_is_not_written_over(saved: tuple[Path, Path], tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ def test_missing_torn_and_foreign_files_are_passed_over(tmp_path: Path) -> None:
     assert run.config == {}
 
 
+def test_checkpoints_may_be_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"config": {"checkpoint": {"directory": "gs://bucket/run"}}}')
+    assert read_run_files(tmp_path).checkpoints == ["in gs://bucket/run"]
+
+
 def test_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
     for name in ("8", "16", "100", "100.partial"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
