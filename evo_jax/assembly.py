@@ -26,13 +26,11 @@ from env_synth.snapshots import Snapshot
 from evo_jax.checkpoint import Checkpoints
 from evo_jax.config import Config
 from evo_jax.data import Loader, PromptFormat
-from evo_jax.engines import stage_is_asked
 from evo_jax.evolve import Evolution, EvolutionParts
 from evo_jax.given_environments import GivenEnvironment, given_environments
-from evo_jax.hosts.leader import LeadingCheckpoints, LeadingEngine, LeadingLearner
+from evo_jax.hosts.leader import Embedder, LeadingCheckpoints, LeadingEmbedder, LeadingEngine, LeadingLearner, LeadingServers
 from evo_jax.hosts.link import Link
 from evo_jax.learner import Learner, TrainState
-from evo_jax.lent_models import PolicyEmbedder
 from evo_jax.memory import adapter_count, memory_estimate_mib, parameter_count
 from evo_jax.metrics import MetricsWriter, MetricValue, StepLog, reduce_metrics
 from evo_jax.model_parts import ModelParts, build_model_parts
@@ -195,7 +193,8 @@ def assemble(
         evolution = None
         if config.evolve.enabled:
             sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
-            evolution = Evolution(config, _evolution_parts(config, policy, registry, pool), sandbox)
+            embedder = _led_embedder(parts, link)
+            evolution = Evolution(config, _evolution_parts(policy, registry, pool, embedder), sandbox)
             stack.callback(evolution.close)
         start = given_environments(config, sandbox) if checkpoint is None else checkpoint.progress
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, start)
@@ -207,7 +206,7 @@ def assemble(
         # The learner and the engine have what they need: the loaded weights would only take up memory for the whole run.
         parts.policy = None
         del policy
-        learner, engine, checkpoints = _led(parts, link)
+        learner, engine, checkpoints = _led(config, parts, link)
         if config.checkpoint.directory:
             checkpoints = BackedUpCheckpoints(checkpoints, RunBackup(config.checkpoint.directory), directory)
         ahead = open_sampling_ahead(config, engine, prompt_format)
@@ -278,15 +277,21 @@ def open_sampling_ahead(config: Config, engine: RolloutEngine, prompt_format: Pr
     return SamplingAhead(engine, settings, to_request)
 
 
-def _led(parts: ModelParts, link: Link | None) -> tuple[Learner | LeadingLearner, RolloutEngine, Checkpoints]:
+def _led(config: Config, parts: ModelParts, link: Link | None) -> tuple[Learner | LeadingLearner, RolloutEngine, Checkpoints]:
     """Learner, engine and checkpoints, as they are or, in a job of several processes, so that all of them take part."""
     if link is None:
         return parts.learner, parts.engine, parts.checkpoints
+    engine = LeadingEngine if config.rollout.engine == "embedded" else LeadingServers
     return (
         LeadingLearner(parts.learner, link),
-        LeadingEngine(parts.engine, link),
+        engine(parts.engine, link),
         LeadingCheckpoints(parts.checkpoints, link),
     )
+
+
+def _led_embedder(parts: ModelParts, link: Link | None) -> Embedder | None:
+    """N2's embedder, in the same way."""
+    return parts.embedder if link is None or parts.embedder is None else LeadingEmbedder(parts.embedder, link)
 
 
 def _question_scoring(config: EnvSynthConfig) -> ScoringPool:
@@ -294,8 +299,7 @@ def _question_scoring(config: EnvSynthConfig) -> ScoringPool:
     return ScoringPool(sandbox, config.scoring, preload=preload)
 
 
-def _evolution_parts(config: Config, policy: Policy, registry: Registry, pool: EnvironmentPool) -> EvolutionParts:
-    embedder = PolicyEmbedder(policy, f"{Path(config.policy.path).name}, untrained") if stage_is_asked(config, "N2") else None
+def _evolution_parts(policy: Policy, registry: Registry, pool: EnvironmentPool, embedder: Embedder | None) -> EvolutionParts:
     return EvolutionParts(
         policy.tokenizer, registry, pool.learnability, pool.solve_rate, policy.model_config.max_positions, embedder
     )

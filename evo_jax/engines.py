@@ -15,6 +15,7 @@ from evo_jax.policy.loading import Policy, resolve_dtype
 from evo_jax.rollouts.bucket_transport import BucketTransport
 from evo_jax.rollouts.embedded import EmbeddedEngine, EngineSettings
 from evo_jax.rollouts.protocol import RolloutEngine
+from evo_jax.rollouts.servers_elsewhere import ServersElsewhere
 from evo_jax.rollouts.sglang import SGLangEngine, SGLangSettings
 from evo_jax.rollouts.sglang_dispatch import DispatchSettings
 from evo_jax.rollouts.sglang_fleet import FleetSettings
@@ -26,15 +27,16 @@ def stage_is_asked(config: Config, stage: str) -> bool:
     return config.evolve.enabled and stage in config.env_synth.model_stages.stages
 
 
-def build_engine(config: Config, policy: Policy, mesh: Mesh | None = None) -> RolloutEngine:
+def build_engine(config: Config, policy: Policy, mesh: Mesh | None = None, *, leads: bool = True) -> RolloutEngine:
     """The rollout engine that `rollout.engine` names; it must take the longest prompts that either role is given.
 
-    The embedded one runs on `mesh`, the learner's (default: one device).
+    The embedded one runs on `mesh`, the learner's (default: one device). In a job of several processes servers are known to the
+    one that `leads` alone.
     """
     rollout = config.rollout
     max_prompt_tokens = longest_prompt_tokens(config)
     if rollout.engine == "sglang":
-        return _build_sglang(config, policy, max_prompt_tokens)
+        return _build_sglang(config, policy, max_prompt_tokens) if leads else ServersElsewhere(_published_dtype(config))
     if policy.model_config.num_experts:
         raise ConfigError(
             f"rollout.engine='embedded' cannot compute a {policy.model_config.family}, a mixture of experts: set "
@@ -68,12 +70,17 @@ def longest_prompt_tokens(config: Config) -> int:
     return max(longest)
 
 
+def _published_dtype(config: Config) -> str:
+    """How weights are stored for servers."""
+    chosen = config.sglang.weights_dtype
+    return resolve_dtype(config.policy.compute_dtype if chosen == "auto" else chosen).name
+
+
 def _build_sglang(config: Config, policy: Policy, max_prompt_tokens: int) -> SGLangEngine:
     chosen = config.sglang
-    dtype = resolve_dtype(config.policy.compute_dtype if chosen.weights_dtype == "auto" else chosen.weights_dtype).name
     is_bucket = "://" in chosen.weights_dir
     parent = Path(chosen.weights_dir) if chosen.weights_dir and not is_bucket else None
-    local = DirectoryTransport(policy.model_config, policy.tokenizer, dtype=dtype, parent=parent)
+    local = DirectoryTransport(policy.model_config, policy.tokenizer, dtype=_published_dtype(config), parent=parent)
     transport = BucketTransport(local, chosen.weights_dir) if is_bucket else local
     fleet = FleetSettings(
         urls=chosen.urls,

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Float32, Int32
 
 from env_synth.solver.protocol import Reply, reply_seed
@@ -79,23 +81,39 @@ class EngineSolver:
         ]
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """This process's part of an array, in host memory: the pieces by the slices that they were cut out by."""
+
+    shape: tuple[int, ...]
+    sharding: jax.sharding.Sharding
+    pieces: dict[jax.sharding.Index, np.ndarray]
+
+    def placed(self) -> Array:
+        """The array again."""
+        return jax.make_array_from_callback(self.shape, self.sharding, lambda index: self.pieces[index])
+
+
 class PolicyEmbedder:
     """An `Embedder`: mean-pooled final hidden states of a policy's weights as they were when this was made.
 
-    The weights are kept in host memory as bfloat16 and are on the device only while something is embedded.
+    The weights are kept in host memory as bfloat16, and lie where the policy's do only while something is embedded. In a job
+    of several processes each keeps its own part, and all must embed the same.
     """
 
     def __init__(self, policy: Policy, name: str) -> None:
         self.name = name
         self._tokenizer = policy.tokenizer
         graph, params = nnx.split(policy.decoder)
-        self._weights = jax.tree.map(lambda leaf: np.asarray(leaf.astype(jnp.bfloat16)), params)
-        self._pool = jax.jit(functools.partial(_mean_hidden, graph))
+        self._weights, self._tree = _kept_leaves(params)
+        places = self._weights[0].sharding
+        everywhere = NamedSharding(places.mesh, PartitionSpec()) if isinstance(places, NamedSharding) else None
+        self._pool = jax.jit(functools.partial(_mean_hidden, graph), out_shardings=everywhere)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """As `Embedder.embed`: one vector of the model's width a text, of its first tokens."""
-        weights = jax.tree.map(jnp.asarray, self._weights)
-        return [[float(value) for value in self._pool(weights, *self._row(text))] for text in texts]
+        weights = jax.tree.unflatten(self._tree, [kept.placed() for kept in self._weights])
+        return [np.asarray(self._pool(weights, *self._row(text))).tolist() for text in texts]
 
     def _row(self, text: str) -> tuple[Int32[np.ndarray, "1 L"], Int32[np.ndarray, ""]]:
         tokens = (self._tokenizer.encode(text) or [self._tokenizer.pad_token_id])[:EMBEDDED_TOKENS]
@@ -103,6 +121,17 @@ class PolicyEmbedder:
         row = np.full((1, length), self._tokenizer.pad_token_id, np.int32)
         row[0, : len(tokens)] = tokens
         return row, np.array(len(tokens), np.int32)
+
+
+def _kept_leaves(params: nnx.State) -> tuple[list[_Kept], PyTreeDef]:
+    """Every leaf as bfloat16, and how they make up `params`."""
+    leaves, tree = jax.tree.flatten(params)
+    kept = []
+    for leaf in leaves:
+        narrow = leaf.astype(jnp.bfloat16)
+        pieces = {shard.index: np.asarray(shard.data) for shard in narrow.addressable_shards}
+        kept.append(_Kept(narrow.shape, narrow.sharding, pieces))
+    return kept, tree
 
 
 def _mean_hidden(

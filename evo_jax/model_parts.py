@@ -1,4 +1,4 @@
-"""What every process of a run holds of the model: learner, its state, checkpoints and the rollout engine.
+"""What every process of a run holds of the model: learner, its state, checkpoints, the rollout engine and N2's embedder.
 
 In a job of several processes each builds these the same way at the same time, because loading, restoring and initialising touch
 arrays of all of them. Left out: everything that process 0 alone has (`assembly.py`).
@@ -17,9 +17,10 @@ from jax.sharding import Mesh
 
 from evo_jax.checkpoint import Checkpoint, CheckpointStore
 from evo_jax.config import Config, PolicyConfig
-from evo_jax.engines import build_engine
+from evo_jax.engines import build_engine, stage_is_asked
 from evo_jax.hosts.link import Link
 from evo_jax.learner import Learner, TrainState
+from evo_jax.lent_models import PolicyEmbedder
 from evo_jax.policy.loading import Policy, load_policy, weights_sha256
 from evo_jax.rollouts.protocol import RolloutEngine
 from evo_jax.run_directory import CHECKPOINTS, bind_base
@@ -35,6 +36,7 @@ class ModelParts:
     train_state: TrainState
     reference_params: nnx.State | None
     engine: RolloutEngine
+    embedder: PolicyEmbedder | None  # where N2 is asked
     checkpoints: CheckpointStore
     checkpoint: Checkpoint | None
 
@@ -50,9 +52,10 @@ def build_model_parts(
 ) -> Iterator[ModelParts]:
     """The parts at step 0, or at the newest readable checkpoint; the engine has no weights, and the caller closes it."""
     with ExitStack() as stack:
+        leads = link is None or link.leads
         mesh = mesh_of(config.mesh)
         policy = _load_policy(config.policy, mesh)
-        if config.lora.rank and (link is None or link.leads):
+        if config.lora.rank and leads:
             bind_base(directory, config.policy.path, weights_sha256(config.policy.path))
         learner = Learner(config, policy.decoder, mesh)
         note(f"{describe_mesh(mesh)}; the update's attention is {learner.attention}")
@@ -63,8 +66,11 @@ def build_model_parts(
         checkpoints.discard_after(checkpoint.step if checkpoint is not None else 0)
         train_state = checkpoint.state if checkpoint is not None else learner.init(params)
         reference_params = learner.reference_params(params) if config.objective.kl_weight else None
-        engine = build_engine(config, policy, mesh)
-        yield ModelParts(policy, learner, train_state, reference_params, engine, checkpoints, checkpoint)
+        engine = build_engine(config, policy, mesh, leads=leads)
+        embedder = None
+        if stage_is_asked(config, "N2"):
+            embedder = PolicyEmbedder(policy, f"{Path(config.policy.path).name}, untrained")
+        yield ModelParts(policy, learner, train_state, reference_params, engine, embedder, checkpoints, checkpoint)
 
 
 def _load_policy(chosen: PolicyConfig, mesh: Mesh) -> Policy:

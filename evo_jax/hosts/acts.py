@@ -1,7 +1,8 @@
 """What process 0 tells the others to do with it: one record an act, carried out by every process at the same time.
 
-The acts are those that touch arrays spread over the processes: sampling, updates, weights, checkpoints. Everything else (data,
-admission, rewards, metrics) process 0 does alone, so every process takes part in the same calls by construction.
+The acts are those that touch arrays spread over the processes: sampling from the embedded engine, embedding, updates, weights,
+checkpoints. Everything else (data, admission, rewards, metrics, talking to servers) process 0 does alone, so every process
+takes part in the same calls by construction.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ class Generate:
     """Complete these requests."""
 
     requests: tuple[RolloutRequest, ...]
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Place these texts for N2."""
+
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,4 +70,4 @@ class End:
     error: str = ""
 
 
-type Act = Begin | Generate | LoadWeights | Update | Save | AskSignals | End
+type Act = Begin | Generate | Embed | LoadWeights | Update | Save | AskSignals | End

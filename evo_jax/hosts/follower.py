@@ -12,8 +12,8 @@ from typing import Protocol
 from flax import nnx
 
 from evo_jax.checkpoint import Checkpoint, CheckpointStore
-from evo_jax.hosts.acts import Act, AskSignals, Begin, End, Generate, LoadWeights, Save, Update
-from evo_jax.hosts.leader import is_lost_process
+from evo_jax.hosts.acts import Act, AskSignals, Begin, Embed, End, Generate, LoadWeights, Save, Update
+from evo_jax.hosts.leader import Embedder, is_lost_process
 from evo_jax.hosts.link import HostsError, Link, lost
 from evo_jax.learner import Learner, TrainState
 from evo_jax.rollouts.protocol import RolloutEngine
@@ -27,6 +27,11 @@ class Follower(Protocol):
     checkpoints: CheckpointStore
     reference_params: nnx.State | None
     train_state: TrainState
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """N2's, where it is asked."""
+        ...
 
 
 def begin(link: Link) -> Begin:
@@ -63,6 +68,9 @@ def _carry_out(act: Act, follower: Follower, link: Link, received_signal: Callab
     match act:
         case Generate(requests):
             follower.engine.generate(requests)
+        case Embed(texts):
+            assert follower.embedder is not None, "N2 is asked by the config, which is the same for all processes"
+            follower.embedder.embed(texts)
         case LoadWeights(policy_version):
             follower.engine.load_weights(follower.learner.policy_params(follower.train_state.params), policy_version)
         case Update(batches):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 import jax
 from flax import nnx
 
 from evo_jax.checkpoint import Checkpoint, CheckpointStore
-from evo_jax.hosts.acts import AskSignals, End, Generate, LoadWeights, Save, Update
+from evo_jax.hosts.acts import AskSignals, Embed, End, Generate, LoadWeights, Save, Update
 from evo_jax.hosts.link import HostsError, Link, lost
 from evo_jax.learner import Learner, Metrics, TrainState
 from evo_jax.records import TrainBatch
@@ -21,6 +22,16 @@ from evo_jax.rollouts.protocol import Completion, OnGroup, Progress, RolloutEngi
 
 # What JAX's networks (gloo on CPUs, the coordination service everywhere) say when a process is gone.
 _LOST = ("gloo", "Gloo", "coordination service", "CoordinationService", "Connection reset", "Socket closed", "UNAVAILABLE")
+
+
+class Embedder(Protocol):
+    """What embeds texts for N2."""
+
+    name: str
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector a text."""
+        ...
 
 
 class LeadingEngine:
@@ -60,6 +71,37 @@ class LeadingEngine:
     def close(self) -> None:
         """Closes this process's engine; the others close theirs when they end."""
         self._engine.close()
+
+
+class LeadingServers(LeadingEngine):
+    """The same over servers, which process 0 alone talks to: every process loads weights, and the others hear of no sampling.
+
+    So that may go on in a thread beside the loop, as long as the thread loads no weights.
+    """
+
+    def generate(
+        self,
+        requests: Sequence[RolloutRequest],
+        on_progress: Progress | None = None,
+        *,
+        on_group: OnGroup | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[Completion]]:
+        """See `RolloutEngine.generate`."""
+        return self._engine.generate(requests, on_progress, on_group=on_group, should_stop=should_stop)
+
+
+class LeadingEmbedder:
+    """N2's embedder, whose weights every process holds a part of."""
+
+    def __init__(self, embedder: Embedder, link: Link) -> None:
+        self._embedder, self._link = embedder, link
+        self.name = embedder.name
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """See `Embedder.embed`."""
+        self._link.say(Embed(tuple(texts)))
+        return self._embedder.embed(texts)
 
 
 class LeadingLearner:

@@ -15,20 +15,15 @@ def require_possible(config: Config, processes: int, devices: int) -> None:
 
     `devices` are those of all processes together.
     """
-    sizes = (config.mesh.data, config.mesh.fsdp, config.mesh.tensor, config.mesh.context)
+    sizes = config.mesh.sizes
     if -1 not in sizes and math.prod(sizes) != devices:
         raise ConfigError(
             f"--distributed: {processes} processes have {devices} devices together, and config.mesh covers {math.prod(sizes)} "
             "of them; every process needs a part (one axis may be -1: all that is left)"
         )
-    for setting, chosen, instead in (
-        ("rollout.engine", config.rollout.engine == "sglang", "the embedded engine"),
-        ("rollout.max_staleness_steps", config.rollout.max_staleness_steps > 0, "0: sampling and update would cross"),
-        (
-            "env_synth.model_stages.stages with 'N2'",
-            config.evolve.enabled and "N2" in config.env_synth.model_stages.stages,
-            "the other stages: its embedder runs in one process",
-        ),
-    ):
-        if chosen:
-            raise ConfigError(f"--distributed: {setting} is not implemented for several processes; take {instead}")
+    if config.rollout.engine == "embedded" and config.rollout.max_staleness_steps > 0:
+        raise ConfigError(
+            f"--distributed: rollout.max_staleness_steps={config.rollout.max_staleness_steps} goes with "
+            "rollout.engine='sglang' alone, which samples beside the update. The embedded engine computes on the devices of "
+            "all processes, and they would have to agree on its every dispatch among those of the update: set it to 0"
+        )

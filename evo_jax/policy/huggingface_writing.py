@@ -1,7 +1,8 @@
 """Writing a policy as a Hugging Face directory that transformers and inference servers load.
 
-Tensors are streamed one at a time, and the directory appears under its name only when it is complete. Left out: reading
-it back (`huggingface`), checking it against a second implementation (`evo_jax.export`), pushing it anywhere.
+Tensors are streamed one at a time, and the directory appears under its name only when it is complete. Where several processes
+hold the parameters together, one of them writes and the others help it (`help_saving`). Left out: reading it back
+(`huggingface`), checking it against a second implementation (`evo_jax.export`), pushing it anywhere.
 """
 
 import dataclasses
@@ -9,15 +10,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from evo_jax.policy.decoder import flat_parameters
 from evo_jax.policy.errors import PolicyError
@@ -39,13 +42,27 @@ class _Entry:
     variable: nnx.Variable
 
     def as_stored(self, dtype: str) -> jax.Array:
-        """The value as it lies in the file, on its way: nothing waits for it yet."""
-        return _as_stored(self.variable[...], dtype, self.transposed)
+        """The value as it lies in the file, on its way: nothing waits for it yet.
+
+        One that lies on devices of several processes becomes whole on each, which all of them must ask for.
+        """
+        value = self.variable[...]
+        if value.is_fully_addressable:
+            return _as_stored(value, dtype, self.transposed)
+        assert isinstance(value.sharding, NamedSharding), "parameters of several processes lie on a mesh"
+        return _whole_as_stored(value.sharding.mesh)(value, dtype=dtype, transposed=self.transposed)
 
 
 @partial(jax.jit, static_argnames=("dtype", "transposed"))
 def _as_stored(value: jax.Array, dtype: str, transposed: bool) -> jax.Array:
     return (value.T if transposed else value).astype(dtype)
+
+
+@cache
+def _whole_as_stored(mesh: Mesh) -> Callable[..., jax.Array]:
+    """`_as_stored` whose result is whole on every device of `mesh`."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.jit(_as_stored, static_argnames=("dtype", "transposed"), out_shardings=everywhere)
 
 
 def save_huggingface(
@@ -64,15 +81,20 @@ def save_huggingface(
     nothing is left behind.
     """
     directory = Path(directory)
-    entries = [_entry(path, variable) for path, variable in flat_parameters(params)]
-    dtype = dtype or str(np.dtype(entries[0].variable.dtype))
-    if dtype not in _DTYPE_NAMES:
-        raise PolicyError(f"weights can't be stored as {dtype!r}; known: {', '.join(_DTYPE_NAMES)}")
+    entries, dtype = _entries(params, dtype)
     with new_directory(directory) as scratch:
         write_json(scratch / "config.json", to_huggingface(config, dtype=dtype))
         write_json(scratch / "generation_config.json", _generation_config(config, tokenizer))
         tokenizer.save(scratch)
         _write_weights(scratch, entries, dtype, max_shard_bytes)
+
+
+def help_saving(params: nnx.State, *, dtype: str = "") -> None:
+    """What the other processes do where one is in `save_huggingface`, and `params` lie on devices of all of them.
+
+    Tensor by tensor they take part in making it whole, and drop it; `params` and `dtype` must be the same everywhere.
+    """
+    deque(_stored_values(*_entries(params, dtype)), maxlen=0)
 
 
 @contextmanager
@@ -96,6 +118,27 @@ def new_directory(directory: Path) -> Iterator[Path]:
         raise PolicyError(f"{directory} can't be written: {error}") from error
 
 
+def _entries(params: nnx.State, dtype: str) -> tuple[list[_Entry], str]:
+    """The tensors in the order they are written in, and the dtype. Raises PolicyError for an unknown one."""
+    entries = [_entry(path, variable) for path, variable in flat_parameters(params)]
+    dtype = dtype or str(np.dtype(entries[0].variable.dtype))
+    if dtype not in _DTYPE_NAMES:
+        raise PolicyError(f"weights can't be stored as {dtype!r}; known: {', '.join(_DTYPE_NAMES)}")
+    return entries, dtype
+
+
+def _stored_values(entries: Sequence[_Entry], dtype: str) -> Iterator[np.ndarray]:
+    """Each tensor as it lies in the file.
+
+    It is cast and turned where it lies, by all cores, so that half as much leaves an accelerator; the next one is already on
+    its way while a caller is busy with it.
+    """
+    coming = entries[0].as_stored(dtype) if entries else None
+    for following in [*entries[1:], None]:
+        value, coming = coming, following.as_stored(dtype) if following else None
+        yield np.asarray(value)
+
+
 def _entry(path: Sequence[str | int], variable: nnx.Variable) -> _Entry:
     shape, transposed = tuple(variable.shape), path[-1] == "weight"
     return _Entry(tensor_name(path), shape[::-1] if transposed else shape, transposed, variable)
@@ -116,15 +159,15 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _write_weights(directory: Path, entries: list[_Entry], dtype: str, max_shard_bytes: int) -> None:
     """One model.safetensors, or numbered shards and their index when it would grow beyond `max_shard_bytes`."""
-    shards = _split(entries, np.dtype(dtype).itemsize, max_shard_bytes)
+    shards, values = _split(entries, np.dtype(dtype).itemsize, max_shard_bytes), _stored_values(entries, dtype)
     if len(shards) == 1:
-        _write_safetensors(directory / "model.safetensors", shards[0], dtype)
+        _write_safetensors(directory / "model.safetensors", shards[0], values, dtype)
         return
     weight_map: dict[str, str] = {}
     total = 0
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        total += _write_safetensors(directory / name, shard, dtype)
+        total += _write_safetensors(directory / name, shard, values, dtype)
         weight_map |= {entry.name: name for entry in shard}
     write_json(directory / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
@@ -142,8 +185,9 @@ def _split(entries: list[_Entry], itemsize: int, max_shard_bytes: int) -> list[l
     return shards
 
 
-def _write_safetensors(path: Path, entries: list[_Entry], dtype: str) -> int:
-    """Write one file tensor by tensor (the library's writer wants all of them in memory); returns its data bytes.
+def _write_safetensors(path: Path, entries: list[_Entry], values: Iterator[np.ndarray], dtype: str) -> int:
+    """Write one file tensor by tensor, the next of `values` (the library's writer wants all of them in memory); returns its
+    data bytes.
 
     The format: a little-endian u64 header length, a JSON header padded with spaces to 8 bytes, the data.
     """
@@ -158,12 +202,8 @@ def _write_safetensors(path: Path, entries: list[_Entry], dtype: str) -> int:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
-        # A tensor is cast and turned where it lies, by all cores, so that half as much leaves an accelerator; meanwhile the one
-        # before it is written.
-        coming = entries[0].as_stored(dtype) if entries else None
-        for following in [*entries[1:], None]:
-            value, coming = coming, following.as_stored(dtype) if following else None
-            file.write(np.ascontiguousarray(value).view(np.uint8).data)
+        for _ in entries:
+            file.write(np.ascontiguousarray(next(values)).view(np.uint8).data)
         file.flush()
         os.fsync(file.fileno())
     return offset

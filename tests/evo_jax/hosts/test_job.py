@@ -1,74 +1,18 @@
 """A job of two real processes on this machine: the whole ring, and what happens when one of them goes."""
 
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
-TIMEOUT_S = 600
+from tests.evo_jax.hosts.job import ON_TWO, ROOT, TIMEOUT_S, end, kill, metrics, newest, start, wait_for_a_checkpoint_after
+
 type Blow = Callable[[Sequence[subprocess.Popen[str]], int], None]
-ON_TWO = ("--config.mesh.data=1", "--config.mesh.fsdp=2")
-
-
-def start(run_dir: Path, policy: Path, *more: str, own_run_dirs: bool = False) -> list[subprocess.Popen[str]]:
-    """Two processes, one device each; with `own_run_dirs` they share checkpoint.directory alone."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "evo_jax.train", "--config=tests/tiny_ring.py"]
-    command += [f"--config.policy.path={policy}", "--distributed", *ON_TWO, *more]
-    started = []
-    for index in range(2):
-        own = run_dir / f"host-{index}" if own_run_dirs else run_dir
-        job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
-        started.append(
-            subprocess.Popen(
-                [*command, f"--config.run_dir={own}"],
-                cwd=ROOT,
-                env={**os.environ, **job},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    return started
-
-
-def end(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
-    """(exit code, output, errors) of each."""
-    try:
-        told = [process.communicate(timeout=TIMEOUT_S) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, *texts) for process, texts in zip(processes, told, strict=True)]
-
-
-def newest(run_dir: Path) -> int:
-    """Step of the newest finished checkpoint, 0 where there is none."""
-    return max(
-        (int(path.parent.name) for path in run_dir.glob("checkpoints/*/state") if path.parent.name.isdecimal()), default=0
-    )
-
-
-def wait_for_a_checkpoint_after(step: int, run_dir: Path) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while newest(run_dir) <= step:
-        assert time.monotonic() < deadline, "no checkpoint in time"
-        time.sleep(0.1)
-
-
-def metrics(run_dir: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -96,16 +40,6 @@ def test_two_processes_write_what_one_with_two_devices_writes(whole_run: Path, t
     assert [line.keys() for line in one] == [line.keys() for line in two]
     for alone, together in zip(one, two, strict=True):
         assert together == pytest.approx(alone, rel=1e-4, abs=1e-6)
-
-
-def kill(job: Sequence[subprocess.Popen[str]], which: int) -> None:
-    """Kills one process; the other must say what happened and end."""
-    job[which].send_signal(signal.SIGKILL)
-    code, _, errors = end(job)[1 - which]
-    assert code == 1, errors
-    assert "lost another one" in errors, errors
-    assert "--resume" in errors
-    assert "Traceback" not in errors
 
 
 def tell_to_stop(job: Sequence[subprocess.Popen[str]], which: int) -> None:
