@@ -9,7 +9,7 @@ from evo_jax.config import Config
 
 
 def get_config() -> Config:
-    """The fixed arm with the outer loop: review and calibration; N2's embedder runs in one process only, so it is not asked."""
+    """The fixed arm with the outer loop, and all three stages that need a model."""
     config = fixed_environments()
     config.run_dir = "runs/qwen3_4b_pod_evolving"
     config.evolve.enabled = True
@@ -20,5 +20,4 @@ def get_config() -> Config:
     config.evolve.composites_per_round = 8
     config.evolve.max_composite_parents = 3
     config.evolve.repair_fraction = 0.25
-    config.env_synth.model_stages.stages = ("S8", "S9")
     return config
