@@ -1,7 +1,8 @@
-"""What a TPU chip offers, per generation, for memory limits and rooflines.
+"""What a TPU or GPU chip offers, for memory limits, rooflines and shares of the peak.
 
-Source: Google Cloud's pages on TPU v5e, v5p and v6e (key specifications), read in November 2026. Left out: what a program
-reaches of it, the network between slices, and generations whose chips JAX shows as two devices.
+Sources: Google Cloud's pages on TPU v5e, v5p and v6e (key specifications), read in November 2026. Of A100 80GB, H100
+SXM, H200 SXM and L4 the figures NVIDIA's data sheets are known for (those with sparsity halved), not read again. Left
+out: what a program reaches of it, the network between slices, and generations whose chips JAX shows as two devices.
 """
 
 from __future__ import annotations
@@ -34,6 +35,18 @@ CHIPS = {
     "v5p": Chip("v5p", 459e12, 95 * _GIB, 2765e9, 1200e9),
     "v6e": Chip("v6e", 918e12, 32 * _GIB, 1638e9, 800e9),
 }
+# By a part of what JAX calls the device. The H100 for PCIe is another chip than the one with HBM3.
+GPUS = {
+    "A100-SXM4-80GB": Chip("A100 80GB", 312e12, 80e9, 2039e9, 600e9),
+    "H100 80GB HBM3": Chip("H100 SXM", 989e12, 80e9, 3350e9, 900e9),
+    "H200": Chip("H200 SXM", 989e12, 141e9, 4800e9, 900e9),
+    "L4": Chip("L4", 121e12, 24e9, 300e9, 64e9),
+}
+
+
+def gpu_of(device_kind: str) -> Chip | None:
+    """The GPU that JAX calls `device_kind`, such as 'NVIDIA H200'; None for one whose figures are not listed."""
+    return next((chip for part, chip in GPUS.items() if f" {part} " in f" {device_kind} "), None)
 
 
 def chip_of(topology: str) -> Chip:

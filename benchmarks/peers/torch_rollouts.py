@@ -17,8 +17,8 @@ import transformers
 def generate(model, prompts, new_tokens):
     """One sampled call; returns how many tokens it made."""
     width = max(map(len, prompts))
-    tokens = torch.tensor([[0] * (width - len(row)) + row for row in prompts])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
+    tokens = torch.tensor([[0] * (width - len(row)) + row for row in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=model.device)
     with torch.inference_mode():
         out = model.generate(
             tokens,
@@ -31,11 +31,12 @@ def generate(model, prompts, new_tokens):
             min_new_tokens=new_tokens,
             pad_token_id=0,
         )
+    out = out.cpu()  # waits for a GPU
     return (out.shape[1] - width) * out.shape[0]
 
 
 def main():
-    """Answer calls until stdin ends."""
+    """Answer calls until stdin ends, on a GPU where there is one."""
     directory, threads = sys.argv[1], int(sys.argv[2])
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
@@ -45,7 +46,8 @@ def main():
         call = json.loads(line)
         if call["dtype"] not in models:
             dtype = getattr(torch, call["dtype"])
-            models[call["dtype"]] = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=dtype).eval()
+            model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+            models[call["dtype"]] = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         wall, cpu = time.perf_counter(), time.process_time()
         count = generate(models[call["dtype"]], call["prompts"], call["new_tokens"])
         answer = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "tokens": count}

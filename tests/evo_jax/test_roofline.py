@@ -2,7 +2,7 @@
 
 import jax
 
-from evo_jax.chips import CHIPS
+from evo_jax.chips import CHIPS, gpu_of
 from evo_jax.config import Config
 from evo_jax.policy.model_config import ModelConfig
 from evo_jax.roofline import Program, SliceReport, kernel_flops, memory_lines, model_flops, phase_bytes, time_lines
@@ -73,3 +73,12 @@ def test_what_does_not_fit_is_said() -> None:
     report = report_of()
     report.programs = {"micro-step": program("micro-step", 15 * 2**30, 0, 2**30), "decode": program("decode", 17 * 2**30, 0, 0)}
     assert [line.split()[-1] for line in memory_lines(report)[1:]] == ["fits", "FIT"]
+
+
+def test_a_gpu_is_known_by_what_jax_calls_it():
+    assert [gpu_of(kind).name for kind in ("NVIDIA H200", "NVIDIA H100 80GB HBM3", "NVIDIA L4")] == [
+        "H200 SXM",
+        "H100 SXM",
+        "L4",
+    ]
+    assert gpu_of("NVIDIA L40S") is None and gpu_of("NVIDIA H100 PCIe") is None and gpu_of("cpu") is None
