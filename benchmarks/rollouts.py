@@ -130,8 +130,8 @@ def rooflines(weights: Weights, batch: int) -> Callable[[], Timing]:
         # Every row of every product is used: the compiler leaves out what nothing reads.
         def step(_: int, x: jax.Array) -> jax.Array:
             for layer in weights.layers:
-                query, rest = jnp.split(layer.qkv @ x, [layer.output.shape[1]])
-                gate, up = jnp.split(layer.gate_up @ x, 2)
+                query, rest = jnp.split(layer.qkv.reshape(-1, layer.qkv.shape[-1]) @ x, [layer.output.shape[1]])
+                gate, up = jnp.split(layer.gate_up.reshape(-1, layer.gate_up.shape[-1]) @ x, 2)
                 x = (layer.output @ (query + rest.sum(0)) + layer.down @ (gate + up)) * 1e-3
             head = weights.embedding if weights.head is None else weights.head
             logits = head @ x

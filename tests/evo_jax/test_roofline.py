@@ -81,4 +81,4 @@ def test_a_gpu_is_known_by_what_jax_calls_it():
         "H100 SXM",
         "L4",
     ]
-    assert gpu_of("NVIDIA L40S") is None and gpu_of("NVIDIA H100 PCIe") is None and gpu_of("cpu") is None
+    assert [gpu_of(kind) for kind in ("NVIDIA L40S", "NVIDIA H100 PCIe", "cpu")] == [None] * 3
