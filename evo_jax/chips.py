@@ -1,7 +1,7 @@
 """What a TPU or GPU chip offers, for memory limits, rooflines and shares of the peak.
 
-Sources: Google Cloud's pages on TPU v5e, v5p and v6e (key specifications), read in November 2026. Of A100 80GB, H100
-SXM, H200 SXM and L4 the figures NVIDIA's data sheets are known for (those with sparsity halved), not read again. Left
+Sources: Google Cloud's pages on TPU v5e, v5p and v6e (key specifications), read in November 2026. A100 80GB, H100 SXM,
+H200 SXM and L4 are NVIDIA's data sheets as other pages give them (figures with sparsity halved), not read at NVIDIA's. Left
 out: what a program reaches of it, the network between slices, and generations whose chips JAX shows as two devices.
 """
 
