@@ -17,6 +17,8 @@ TARGET = 0.3
 WIDTH = 0.15
 REFUSED_CAP = 0.2
 FULL_MIXED_FRACTION = 0.5  # of calibration groups with right and wrong replies: from here on nothing is taken off
+# Of S1's share, by the call that it ended in. All of it for any source that can be parsed has taught a policy to write stubs.
+REACHED_IN_S1 = {"load": 0.0, "generate": 0.0, "render": 1 / 3, "reference": 2 / 3}
 PENALISED = ("S0", "S1", "S2", "S3")  # the paper's layers L1 to L4: parse, run, deterministic, non-trivial
 _STEPS = 2000  # of Simpson's rule over [0, 1]; even
 
@@ -66,16 +68,23 @@ class RewardRule:
     refusal_penalty: float = 0.0
 
 
-def refused_reward(stage: str, stages: Sequence[str] = STAGE_NAMES) -> float:
-    """0 for a copy, else up to 0.2 by the stage that refused; never negative, because penalties have collapsed proposers."""
-    return 0.0 if stage == "N1" else REFUSED_CAP * stages.index(stage) / len(stages)
+def refused_reward(stage: str, call: str = "", stages: Sequence[str] = STAGE_NAMES) -> float:
+    """0 for a copy, else up to 0.2 by the stage that refused; never negative, because penalties have collapsed proposers.
+
+    `call` is the method whose failure refused, where there was one: within S1 it says how far the source ran.
+    """
+    if stage == "N1":
+        return 0.0
+    reached = REACHED_IN_S1.get(call, 1.0) if stage == "S1" else 1.0
+    return REFUSED_CAP * reached * stages.index(stage) / len(stages)
 
 
 def proposer_reward(report: AdmissionReport, rule: RewardRule = RewardRule()) -> float:
     """The reward of a report; one that was admitted without calibration earns 1.0, because nothing tells it from others."""
     if not report.admitted:
         punished = rule.refusal_penalty > 0.0 and report.refused_at in PENALISED
-        return -rule.refusal_penalty if punished else refused_reward(report.refused_at)
+        evidence = next((result.evidence for result in report.stages if result.stage == report.refused_at), {})
+        return -rule.refusal_penalty if punished else refused_reward(report.refused_at, evidence.get("call", ""))
     measures = {result.stage: result.measures for result in report.stages}
     found = measures.get("S9", {})
     if "solved" not in found:

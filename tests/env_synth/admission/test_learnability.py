@@ -65,6 +65,14 @@ def test_refusals_earn_by_the_stage_and_never_less_than_nothing() -> None:
     assert refused_reward("N2") < 0.2
 
 
+def test_within_s1_it_counts_how_far_the_source_ran() -> None:
+    assert refused_reward("S1", "load") == refused_reward("S1", "generate") == 0.0
+    assert refused_reward("S1", "render") == pytest.approx(0.2 * 2 / 12 / 3)
+    assert refused_reward("S1", "reference") == pytest.approx(0.2 * 2 / 12 * 2 / 3)
+    assert refused_reward("S1") == pytest.approx(0.2 * 2 / 12)
+    assert refused_reward("S4", "generate") == refused_reward("S4")
+
+
 def admitted(*results: StageResult) -> AdmissionReport:
     return report_of("a" * 64, list(results), None)
 
@@ -76,6 +84,8 @@ def test_the_reward_of_a_report() -> None:
     assert proposer_reward(admitted(calibrated)) == admitted_reward(10, 32, 0.5, 1.0)
     assert proposer_reward(admitted(StageResult("S7", Outcome.PASSED))) == 1.0
     assert proposer_reward(admitted(StageResult("N1", Outcome.REFUSED, "copy_of"))) == 0.0
+    stub = StageResult("S1", Outcome.REFUSED, "generate_bad_output", {"call": "generate"})
+    assert proposer_reward(admitted(stub)) == 0.0
 
 
 CALIBRATED = StageResult("S9", Outcome.PASSED, measures={"solved": 0, "replies": 0, "mixed_fraction": 0.25})
