@@ -3,8 +3,8 @@
     python -m benchmarks.accelerator --torch_python=/path/to/python-with-torch [--cases=0.6B-full-16k,...] [--trial=True]
 Weights are random, of Qwen3's shapes, and the same on both sides. Sides take turns in processes of their own, one on
 the device at a time, so that neither holds memory from the other and one that runs out becomes a row that says so. Each
-case is written to results/accelerator.json when it is there, and cases that stand in that file stay: split a run by
---cases. `--trial` runs every part on a tiny model and short rows, for a machine without a GPU. FLOPs are the model's
+case is written to results/accelerator.json when it is there, and cases of the same commit in that file stay: split a run
+by --cases. `--trial` runs every part on a tiny model and short rows, for a machine without a GPU. FLOPs are the model's
 arithmetic, the same for both sides (`needed_flops`): recomputation counts nothing. Left out: several devices, quality,
 prime-rl itself (the shares of the peak that it publishes stand beside ours).
 """
@@ -27,7 +27,7 @@ from absl import app, flags
 from flax import nnx
 
 from benchmarks.learner import LOGITS_CHUNK, OUTPUT, REPEATS, TORCH_PYTHON, OurSide, make_rollouts, torch_workload
-from benchmarks.record import ROOT, Timing, write_record
+from benchmarks.record import ROOT, Timing, commit, write_record
 from benchmarks.topologies import CASES, MODELS
 from evo_jax.chips import gpu_of
 from evo_jax.config import Config, LearnerConfig, LoraConfig, OptimizerConfig, PolicyConfig
@@ -191,6 +191,8 @@ def answer_of(command: list[str], record: Path | None = None) -> dict[str, Any]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S.value)
     except subprocess.TimeoutExpired:
         return {"failed": f"took longer than {LIMIT_S.value} s"}
+    except OSError as error:
+        return {"failed": f"{command[0]} cannot be started: {error.strerror}"}
     if done.returncode:
         text = done.stderr.strip() or f"ended with {done.returncode}"
         lines = [line for line in text.splitlines() if line.strip()]
@@ -294,7 +296,9 @@ def main(arguments: list[str]) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     cases = [known[name] for name in CASES.value] or (TRIALS if TRIAL.value else ALL)
     output = Path(OUTPUT.value or ROOT / "results" / f"accelerator{'_trial' if TRIAL.value else ''}.json")
-    before = json.loads(output.read_text()) if output.exists() else {"rows": [], "versions": {}}
+    before = json.loads(output.read_text()) if output.exists() else {}
+    if before.get("commit") != commit():
+        before = {"rows": [], "versions": {}}  # one record speaks of one commit
     rows, versions = before["rows"], {k: v for k, v in before["versions"].items() if k in ("torch", "transformers")}
     settings: dict[str, Any] = {
         "turns": TURNS.value,

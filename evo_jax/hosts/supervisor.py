@@ -66,9 +66,10 @@ def _end_with(parent: int) -> None:
 
 def _told(killer: signal.Signals) -> int:
     """Says which signal ended the work, and why that may be; returns the exit code."""
-    if killer in _WHY:
+    if killer not in _FORWARDED:
+        why = _WHY.get(killer, "a crash outside Python (its own words are above)")
         print(
-            f"error: a process of the job was ended by {killer.name}, {_WHY[killer]}. Start all of them again with --resume",
+            f"error: a process of the job was ended by {killer.name}, {why}. Start all of them again with --resume",
             file=sys.stderr,
         )
     return 1 if killer is signal.SIGABRT else 128 + killer

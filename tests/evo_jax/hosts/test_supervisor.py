@@ -74,6 +74,13 @@ def test_a_kill_is_told_with_the_code_a_shell_would_give() -> None:
     assert "ran out of memory" in errors
 
 
+def test_a_crash_is_told_too() -> None:
+    supervisor = start("os.kill(os.getpid(), signal.SIGSEGV)")
+    _, errors = supervisor.communicate(timeout=TIMEOUT_S)
+    assert supervisor.returncode == 128 + signal.SIGSEGV
+    assert "SIGSEGV, a crash outside Python" in errors
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_stop_reaches_the_work_once(number: signal.Signals) -> None:
     supervisor = start(NOTES_SIGNALS)
