@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from statistics import median
 
 import pytest
 
@@ -22,7 +23,7 @@ def with_large_buffers(x):
 
 
 x = jnp.ones((2**14, 256))  # 16 MiB, a few of them at a time
-for _ in range(6):
+for _ in range(24):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     jax.block_until_ready(with_large_buffers(x))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -32,5 +33,6 @@ for _ in range(6):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
 def test_the_pages_of_large_buffers_are_mapped_once() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS_OF_EACH_CALL], capture_output=True, text=True, timeout=300, check=True)
-    first, *_, last = map(int, done.stdout.split())
-    assert last < first / 10
+    first, *later = map(int, done.stdout.split())
+    # A small block next to a freed large one can cost it the room for its alignment: then one call maps its pages once more.
+    assert median(later) < first / 10
