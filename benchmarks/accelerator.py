@@ -2,7 +2,8 @@
 
     python -m benchmarks.accelerator --torch_python=/path/to/python-with-torch [--cases=0.6B-full-16k,...] [--trial=True]
 Weights are random, of Qwen3's shapes, and the same on both sides. Sides take turns in processes of their own, one on
-the device at a time, so that neither holds memory from the other and one that runs out becomes a row that says so. Each
+the device at a time, so that neither holds memory from the other and one that runs out becomes a row that says so. Our own is
+measured once for each kernel of `--attention`: a kernel that is refused here is such a row too. Each
 case is written to results/accelerator.json when it is there, and cases of the same commit in that file stay: split a run
 by --cases. `--trial` runs every part on a tiny model and short rows, for a machine without a GPU. FLOPs are the model's
 arithmetic, the same for both sides (`needed_flops`): recomputation counts nothing. Left out: several devices, quality,
@@ -43,6 +44,9 @@ TRIAL = flags.DEFINE_bool("trial", False, "A tiny model and short rows: does eve
 STEP_ROWS = flags.DEFINE_integer("step_rows", 4, "Rows of one update, the same on both sides.")
 TURNS = flags.DEFINE_integer("turns", 2, "Processes of each side and case, in turns; --repeats updates are measured in each.")
 LIMIT_S = flags.DEFINE_integer("limit_s", 540, "Seconds after which a process of either side is given up.")
+ATTENTION = flags.DEFINE_multi_enum(
+    "attention", ["xla", "cudnn"], ["auto", "xla", "cudnn"], "Kernels of our update's attention, each a side of its own."
+)
 PART = flags.DEFINE_string("part", "", "What this process does for another (weights or ours); empty: all of it.")
 WORK = flags.DEFINE_string("work", "", "Directory shared with that process.")
 
@@ -124,12 +128,17 @@ def batch_of(case: Case) -> AdvantageBatch:
 
 
 def config_of(case: Case, micro_rows: int) -> Config:
-    """The settings of our side."""
+    """The settings of our side, with the first kernel that was asked for."""
     dtype = "bfloat16" if case.rank else "float32"
     return Config(
         learner=LearnerConfig(case.length, micro_rows),
         policy=PolicyConfig(
-            param_dtype=dtype, compute_dtype="bfloat16", remat="full", scan_layers=True, logits_chunk_tokens=LOGITS_CHUNK.value
+            param_dtype=dtype,
+            compute_dtype="bfloat16",
+            remat="full",
+            scan_layers=True,
+            attention=ATTENTION.value[0],
+            logits_chunk_tokens=LOGITS_CHUNK.value,
         ),
         lora=LoraConfig(rank=case.rank, alpha=float(case.rank)),
         optimizer=OptimizerConfig(),
@@ -203,7 +212,7 @@ def answer_of(command: list[str], record: Path | None = None) -> dict[str, Any]:
     return answer
 
 
-def our_command(part: str, case: Case, work: Path) -> list[str]:
+def our_command(part: str, case: Case, work: Path, attention: str = "auto") -> list[str]:
     """This script again, for one part of one case."""
     passed = {"repeats": REPEATS.value, "step_rows": STEP_ROWS.value, "logits_chunk_tokens": LOGITS_CHUNK.value}
     options = [f"--{name}={value}" for name, value in passed.items()]
@@ -214,16 +223,17 @@ def our_command(part: str, case: Case, work: Path) -> list[str]:
         f"--part={part}",
         f"--cases={case.name}",
         f"--work={work}",
+        f"--attention={attention}",
         *options,
     ]
 
 
 def train_rows(case: Case, work: Path, versions: dict[str, str]) -> list[dict[str, Any]]:
-    """Both sides of an update in turns; a side that failed once is not tried again."""
+    """All sides of an update in turns; a side that failed once is not tried again."""
     model, workload, batch = work / case.shape, work / "workload.npz", batch_of(case)
     np.savez(workload, **torch_workload(batch))  # type: ignore[arg-type]
     peer = [str(ROOT / "benchmarks" / "peers" / "torch_accelerator.py"), str(model), str(workload)]
-    commands = {"evo_jax": our_command("ours", case, work)}
+    commands = {f"evo_jax {kernel}": our_command("ours", case, work, kernel) for kernel in ATTENTION.value}
     if TORCH_PYTHON.value:
         sizes = (case.rank, REPEATS.value, LOGITS_CHUNK.value)
         commands["torch"] = [TORCH_PYTHON.value, *peer, *map(str, sizes)]
@@ -238,7 +248,8 @@ def train_rows(case: Case, work: Path, versions: dict[str, str]) -> list[dict[st
         STEP_ROWS.value * (prompt + completion),
         STEP_ROWS.value * needed_flops(SHAPES[case.shape], prompt, completion, case.rank),
     )
-    kind = next((a["device_kind"] for a in answers["evo_jax"] if "device_kind" in a), "")
+    ours = [answer for side, found in answers.items() if side != "torch" for answer in found]
+    kind = next((answer["device_kind"] for answer in ours if "device_kind" in answer), "")
     for found in answers.values():
         versions |= found[0].get("versions", {})
     return [train_row(case, side, found, work_of, kind) for side, found in answers.items()]

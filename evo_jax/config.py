@@ -37,7 +37,7 @@ class PolicyConfig:
     compute_dtype: str = "auto"  # bfloat16 where the hardware multiplies it faster, else float32
     remat: str = "none"
     scan_layers: bool = False  # the update's layers as one loop: what 36 or 64 of them need to be compiled in minutes
-    attention: str = "auto"  # the update's: "splash" on TPU, else "xla"; logged at start
+    attention: str = "auto"  # the update's: "splash" on TPU, else "xla"; or "cudnn", on NVIDIA GPUs; told at start
     logits_chunk_tokens: int = 256  # tokens whose [tokens, vocabulary] logits exist at once in training
 
     def validate(self) -> None:
@@ -47,7 +47,7 @@ class PolicyConfig:
         one_of("policy.param_dtype", self.param_dtype, ("float32", "bfloat16"))
         one_of("policy.compute_dtype", self.compute_dtype, ("auto", "float32", "bfloat16"))
         one_of("policy.remat", self.remat, ("none", "full", "dots"))
-        one_of("policy.attention", self.attention, ("auto", "xla", "splash"))
+        one_of("policy.attention", self.attention, ("auto", "xla", "splash", "cudnn"))
         at_least("policy.logits_chunk_tokens", self.logits_chunk_tokens, 1)
 
 

@@ -21,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Float32, Int32
 
 from evo_jax.config import Config, ConfigError
-from evo_jax.learner_forward import Forward, forward_on
+from evo_jax.learner_forward import LISTED_FIELDS, Forward, forward_on
 from evo_jax.learner_maxtext import MaxTextForward
 from evo_jax.objective import (
     ObjectiveInputs,
@@ -34,6 +34,7 @@ from evo_jax.objective import (
 )
 from evo_jax.optimizer import build_optimizer, learning_rate_schedule
 from evo_jax.packing import micro_batch_rows
+from evo_jax.policy.cudnn import FEWEST_SEGMENTS, require_cudnn, row_segments
 from evo_jax.policy.decoder import Decoder
 from evo_jax.policy.lora import LoraParam, initial_adapters, merged_parameters, with_adapters
 from evo_jax.policy.packed_attention import visible_keys, worth_gathering
@@ -108,6 +109,8 @@ class Learner:
                 f"learner.row_tokens={config.learner.row_tokens}: attention by splash works on multiples of {LANES} tokens a "
                 f"device, and mesh.context is {shards(self._mesh, 'tokens')}"
             )
+        if self.attention == "cudnn":
+            require_cudnn(self._mesh.devices.flat[0], decoder.compute_dtype, decoder.config.head_size)
         self._adapts = config.lora.rank > 0
         if self._adapts:
             decoder = with_adapters(decoder, config.lora)
@@ -141,7 +144,7 @@ class Learner:
 
     @property
     def attention(self) -> str:
-        """Which attention the update runs: 'xla' or 'splash', or what MaxText calls its own."""
+        """Which attention the update runs: 'xla', 'splash' or 'cudnn', or what MaxText calls its own."""
         return self._forward.attention
 
     @property
@@ -178,6 +181,10 @@ class Learner:
         floats = dict.fromkeys(("loss_weights", "advantages", "rollout_logprobs"), jax.ShapeDtypeStruct((), np.float32))
         shape, places = (self._micro_rows(row_tokens), row_tokens), self._micro_places()
         micro = {name: jax.ShapeDtypeStruct(shape, x.dtype, sharding=places[name]) for name, x in (fields | floats).items()}
+        if self.attention == "cudnn":
+            for name, numbers in (("own_segments", 2), ("prompt_segments", 4)):
+                sizes = (shape[0], FEWEST_SEGMENTS, numbers)
+                micro[name] = jax.ShapeDtypeStruct(sizes, np.int32, sharding=places[name])
         scalars = jax.ShapeDtypeStruct((len(Role),), np.float32), jax.ShapeDtypeStruct((), np.float32)
         return {
             "micro-step": self._micro_step.lower(zeros, state.params, self._frozen, micro, *scalars),
@@ -287,6 +294,8 @@ class Learner:
                 visible = visible_keys(batch.group_ids, batch.completion_ids)
                 if worth_gathering(visible, batch.tokens.shape[1]):
                     arrays["visible_keys"] = visible
+            if self.attention == "cudnn":
+                arrays["own_segments"], arrays["prompt_segments"] = row_segments(batch.group_ids, batch.completion_ids)
             rows = self._micro_rows(batch.tokens.shape[1])
             for start in range(0, batch.tokens.shape[0], rows):
                 micro = {name: x[start : start + rows] for name, x in arrays.items()}
@@ -306,7 +315,7 @@ class Learner:
             named_sharding(self._mesh, axes) for axes in (("rows", "tokens"), ("rows", "slots"), ("rows",))
         )
         slots = (*_SLOT_FIELDS, "proximal_logprobs", "reference_logprobs")
-        return dict.fromkeys(_TOKEN_FIELDS, by_tokens) | dict.fromkeys(slots, by_slots) | {"visible_keys": by_rows}
+        return dict.fromkeys(_TOKEN_FIELDS, by_tokens) | dict.fromkeys(slots, by_slots) | dict.fromkeys(LISTED_FIELDS, by_rows)
 
     @staticmethod
     def _with_sharding(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
@@ -339,7 +348,7 @@ class Learner:
     ) -> tuple[nnx.State, RoleSums]:
         def loss(params: nnx.State) -> tuple[Float[Array, ""], RoleSums]:
             policy_logprobs, entropy = self._logprobs(params, frozen, micro)
-            slots = {name: micro[name].reshape(-1) for name in micro if name not in (*_TOKEN_FIELDS, "visible_keys")}
+            slots = {name: micro[name].reshape(-1) for name in micro if name not in (*_TOKEN_FIELDS, *LISTED_FIELDS)}
             inputs = ObjectiveInputs(
                 policy_logprobs=policy_logprobs,
                 proximal_logprobs=slots.get("proximal_logprobs", policy_logprobs),

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from evo_jax.config import ConfigError, PolicyConfig
 from evo_jax.policy.attention import Attend, attend_from, packed_attend
+from evo_jax.policy.cudnn import cudnn_attend
 from evo_jax.policy.decoder import Decoder, Layer, OneDevice, flat_parameters, logical_axes
 from evo_jax.policy.head import target_logprobs
 from evo_jax.policy.packed_attention import gathered_attend
@@ -27,6 +28,8 @@ from evo_jax.sharding import gathered_sharding, named_sharding
 
 # (q, k, v, (group ids, completion ids)) of whole rows -> attended
 RowAttention = Callable[[Array, Array, Array, tuple[Array, Array]], Array]
+# What the host knows of a row and attention reads, by the kernel: no field of a TrainBatch.
+LISTED_FIELDS = ("visible_keys", "own_segments", "prompt_segments")
 type Scored = tuple[Float[Array, " S"], Float[Array, " S"]]
 
 
@@ -45,7 +48,7 @@ class Forward(Protocol):
 
 
 def forward_on(mesh: Mesh, attention: str) -> Forward:
-    """The forward pass for `mesh`. `attention` is 'xla', 'splash' or 'auto': splash on TPU.
+    """The forward pass for `mesh`. `attention` is 'xla', 'splash', 'cudnn' or 'auto': splash on TPU, else xla.
 
     Raises ConfigError for a kernel that the devices cannot run.
     """
@@ -54,7 +57,16 @@ def forward_on(mesh: Mesh, attention: str) -> Forward:
         attention = "splash" if platform == "tpu" else "xla"
     if attention == "splash" and platform != "tpu":
         raise ConfigError(f"policy.attention='splash' is a TPU kernel, and this run is on {platform}: leave it at 'auto'")
+    if attention == "cudnn" and platform != "gpu":
+        raise ConfigError(f"policy.attention='cudnn' runs on NVIDIA GPUs, and this run is on {platform}: leave it at 'auto'")
     return OneDeviceForward(attention) if mesh.size == 1 else MeshForward(mesh, attention)
+
+
+def describe_attention(asked: str, chosen: str, mesh: Mesh) -> str:
+    """What the update's attention is, in words for the start of a run."""
+    if asked == "auto" and chosen == "xla" and mesh.devices.flat[0].platform == "gpu":
+        return "xla (policy.attention='cudnn' is there for NVIDIA GPUs from Hopper on, and not chosen before it was measured)"
+    return chosen
 
 
 class OneDeviceForward(OneDevice):
@@ -134,22 +146,24 @@ class MeshForward:
     def attend(self, micro: dict[str, Array]) -> Attend:
         """Heads and rows never meet in attention: only keys and values travel, along context."""
         ids = (micro["group_ids"], micro["completion_ids"])
-        visible = (micro["visible_keys"],) if "visible_keys" in micro else ()
+        listed = {name: micro[name] for name in LISTED_FIELDS if name in micro}
         queries, keys = ("rows", "tokens", "heads", "head_size"), ("rows", "tokens", "kv_heads", "head_size")
         row_ids = [("rows", "tokens")] * 2
-        listed = [("rows", "whole", "whole")] * len(visible)
+        list_places = [("rows", "whole", "whole")] * len(listed)
 
-        def local(q: Array, k: Array, v: Array, groups: Array, completions: Array, *visible: Array) -> Array:
+        def local(q: Array, k: Array, v: Array, groups: Array, completions: Array, *lists: Array) -> Array:
+            here = dict(zip(listed, lists, strict=True))
             if self._mesh.shape["context"] == 1:
-                fields = {"group_ids": groups, "completion_ids": completions}
-                return _row_attend(fields | ({"visible_keys": visible[0]} if visible else {}), self.attention)(0, q, k, v)
+                return _row_attend({"group_ids": groups, "completion_ids": completions, **here}, self.attention)(0, q, k, v)
             whole = partial(jax.lax.all_gather, axis_name="context", axis=1, tiled=True)
             first = jax.lax.axis_index("context") * q.shape[1]
+            if self.attention == "cudnn":
+                return cudnn_attend(first, q, whole(k), whole(v), (here["own_segments"], here["prompt_segments"]))
             kernel = splash_attend if self.attention == "splash" else attend_from
             return kernel(first, q, whole(k), whole(v), (groups, completions), (whole(groups), whole(completions)))
 
-        mapped = self._shard_map(local, (queries, keys, keys, *row_ids, *listed), queries)
-        return lambda layer, q, k, v: mapped(q, k, v, *ids, *visible)
+        mapped = self._shard_map(local, (queries, keys, keys, *row_ids, *list_places), queries)
+        return lambda layer, q, k, v: mapped(q, k, v, *ids, *listed.values())
 
     def logprobs(self, hidden: Array, weight: Array, micro: dict[str, Array], temperature: Array, chunk_rows: int) -> Scored:
         """Each device scores the slots of its place along context against its part of the vocabulary."""
@@ -188,4 +202,6 @@ def _row_attend(micro: dict[str, Array], attention: str) -> Attend:
     ids = (micro["group_ids"], micro["completion_ids"])
     if attention == "splash":
         return lambda layer, q, k, v: splash_attend(0, q, k, v, ids, ids)
+    if attention == "cudnn":
+        return lambda layer, q, k, v: cudnn_attend(0, q, k, v, (micro["own_segments"], micro["prompt_segments"]))
     return gathered_attend(*ids, micro["visible_keys"]) if "visible_keys" in micro else packed_attend(*ids)

@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
-from evo_jax.config import PolicyConfig
+from evo_jax.config import ConfigError, PolicyConfig
 from evo_jax.learner_forward import Scored, forward_on
 from evo_jax.policy.decoder import Decoder
 from evo_jax.policy.maxtext import MaxTextDecoder, abstract_maxtext, maxtext_shardings
@@ -29,6 +29,8 @@ class MaxTextForward:
 
         Raises PolicyError for a model that MaxText cannot compute exactly, ConfigError for what it refuses.
         """
+        if chosen.attention == "cudnn":
+            raise ConfigError("policy.attention='cudnn' is not there for MaxText's decoder: leave it at 'auto'")
         self._head = forward_on(mesh, chosen.attention)
         kernel = self._head.attention
         dtypes = (plain.embedding.dtype.name, plain.compute_dtype.name)

@@ -20,6 +20,7 @@ from evo_jax.config import Config, PolicyConfig
 from evo_jax.engines import build_engine, stage_is_asked
 from evo_jax.hosts.link import Link
 from evo_jax.learner import Learner, TrainState
+from evo_jax.learner_forward import describe_attention
 from evo_jax.lent_models import PolicyEmbedder
 from evo_jax.policy.loading import Policy, load_policy, weights_sha256
 from evo_jax.rollouts.protocol import RolloutEngine
@@ -58,7 +59,8 @@ def build_model_parts(
         if config.lora.rank and leads:
             bind_base(directory, config.policy.path, weights_sha256(config.policy.path))
         learner = Learner(config, policy.decoder, mesh)
-        note(f"{describe_mesh(mesh)}; the update's attention is {learner.attention}")
+        attention = describe_attention(config.policy.attention, learner.attention, mesh)
+        note(f"{describe_mesh(mesh)}; the update's attention is {attention}")
         checkpoints = CheckpointStore(config.checkpoint.directory or directory / CHECKPOINTS, keep=config.checkpoint.keep)
         stack.callback(checkpoints.close)
         params = nnx.state(policy.decoder)
