@@ -31,7 +31,8 @@ from evo_jax.config import ConfigError
 FEWEST_SEGMENTS = 8  # numbers of segments are rounded up to this, 16, 32 and so on: few shapes to compile
 MIN_CUDNN = 90600  # 9.6, from which cuDNN has the packed layout
 MIN_CAPABILITY = (9, 0)  # Hopper
-MAX_HEAD_SIZE = 256
+# Of the backward kernels, by NVIDIA's support matrix of cuDNN 9.18; the second from Blackwell on.
+MAX_HEAD_SIZES = (256, 128)
 _SEES_NOTHING = -1e30  # a log-sum-exp
 _WEIGHS_NOTHING = 1e30  # a log-sum-exp that makes every weight 0
 _CUT_SEGMENTS = 2  # one is cut at most; a single segment would be cuDNN's other layout
@@ -102,10 +103,11 @@ def require_cudnn(device: jax.Device, dtype: jnp.dtype, head_size: int) -> None:
         )
     if dtype not in (jnp.bfloat16, jnp.float16):
         raise ConfigError(f"{asked} computes in bfloat16, and this run in {jnp.dtype(dtype).name}: set policy.compute_dtype")
-    if head_size % 8 or head_size > MAX_HEAD_SIZE:
+    most = MAX_HEAD_SIZES[capability >= (10, 0)]
+    if head_size % 8 or head_size > most:
         raise ConfigError(
-            f"{asked} needs a head size that is a multiple of 8 and at most {MAX_HEAD_SIZE}, and this model's is {head_size}: "
-            "leave it at 'auto'"
+            f"{asked} needs a head size that is a multiple of 8 and on {device.device_kind} at most {most}, and this model's "
+            f"is {head_size}: leave it at 'auto'"
         )
     version = cudnn_version()
     if version < MIN_CUDNN:
@@ -276,7 +278,12 @@ _row_attention.defvjp(_forward, _backward)
 
 
 def _packed_layout(segments: Segments) -> tuple[Array, Array, Array, Array]:
-    """Lengths [1, M] and offsets [1, M + 1] of queries and keys; the last offset stands for no segment."""
+    """Lengths [1, M] and offsets [1, M + 1] of queries and keys; the last offset stands for no segment.
+
+    In place of none at all cuDNN gets one token that sees itself, whose results nobody reads: nothing says that it takes none.
+    """
+    none = segments.query_start[0] < 0
+    segments = Segments(*(x.at[0].set(jnp.where(none, at, x[0])) for x, at in zip(segments, (0, 1, 0, 1), strict=True)))
     of_queries, of_keys = (jnp.pad(x, (0, 1), constant_values=-1) for x in (segments.query_start, segments.key_start))
     return segments.query_length[None], segments.key_length[None], of_queries[None], of_keys[None]
 

@@ -236,6 +236,8 @@ def test_what_jax_hands_to_cudnn_by_hand() -> None:
         [9 * of_query, 32 * of_query, ROW * of_query, ROW * of_query],
         [0, 27 * of_key, ROW * of_key, ROW * of_key],
     ]
+    nothing = cudnn._packed_layout(Segments(*[jnp.full(2, -1)] * 4))
+    assert [x[0].tolist() for x in nothing] == [[1, -1], [1, -1], [0, -1, -1], [0, -1, -1]]
 
 
 def device(platform: str = "gpu", version: str = "PJRT C API cuda 13000", capability: str = "9.0") -> SimpleNamespace:
@@ -253,6 +255,7 @@ def device(platform: str = "gpu", version: str = "PJRT C API cuda 13000", capabi
         (device(), jnp.float32, 128, 91000, "compute_dtype"),
         (device(), jnp.bfloat16, 100, 91000, "multiple of 8"),
         (device(), jnp.bfloat16, 264, 91000, "at most 256"),
+        (device(capability="10.0"), jnp.bfloat16, 192, 91000, "at most 128"),
         (device(), jnp.bfloat16, 128, 90501, "found is 9.5"),
         (device(), jnp.bfloat16, 128, 0, "none was found"),
     ],
@@ -265,7 +268,7 @@ def test_what_cudnn_lacks_is_named(monkeypatch, found, dtype, head_size, version
 
 def test_a_newer_gpu_with_a_newer_cudnn_is_taken(monkeypatch) -> None:
     monkeypatch.setattr(cudnn, "cudnn_version", lambda: 91400)
-    require_cudnn(device(capability="12.0"), jnp.bfloat16, 256)
+    require_cudnn(device(capability="12.0"), jnp.bfloat16, 128)
 
 
 def test_there_is_no_cudnn_on_a_cpu() -> None:
