@@ -31,5 +31,6 @@ def get_config() -> Config:
     config.evolve.enabled = False
     config.evolve.round_steps = 10
     config.checkpoint.every_steps = 10
+    config.checkpoint.in_background = True
     config.evaluation.every_steps = 20
     return config

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 from flax import nnx
 
 from env_synth.config import EnvSynthConfig
@@ -308,7 +309,8 @@ def _evolution_parts(policy: Policy, registry: Registry, pool: EnvironmentPool, 
 def describe_memory(config: Config) -> str:
     """The memory estimate as lines of text, for --dry_run."""
     model = read_model_config(config.policy.path)
-    estimate = memory_estimate_mib(model, config, str(resolve_dtype(config.policy.compute_dtype)))
+    compute_dtype, on_cpu = str(resolve_dtype(config.policy.compute_dtype)), jax.default_backend() == "cpu"
+    estimate = memory_estimate_mib(model, config, compute_dtype, on_cpu=on_cpu)
     adapters = adapter_count(model, config.lora)
     trained = f", {adapters / 1e6:.1f} M in adapters, which alone are trained" if adapters else ""
     lines = [f"{model.family}, {parameter_count(model) / 1e6:.1f} M parameters{trained}; estimated memory in MiB:"]

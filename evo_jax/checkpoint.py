@@ -1,18 +1,19 @@
 """Checkpoints: everything an exact resume needs, kept by Orbax, the newest readable one found again.
 
 A checkpoint of step s is two items: `state`, a pytree of arrays (parameters, optimizer state), and `progress`, JSON (snapshot
-number, cursors, loader state, pending proposals, registry sequence). Left out: export to other formats (`export.py`), and
-deciding when to save (`trainer.py`).
+number, cursors, loader state, pending proposals, registry sequence). A save may be written while the run goes on: it counts as
+a checkpoint once it is finished, and one is under way at a time. Left out: export to other formats (`export.py`), and deciding
+when to save (`trainer.py`).
 """
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -39,56 +40,85 @@ class Checkpoints(Protocol):
         ...
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Saves it whole or not at all. Raises CheckpointError."""
+        """Saves it whole or not at all, maybe beside what comes next; finishes the save before it. Raises CheckpointError."""
+        ...
+
+    def check(self) -> None:
+        """Raises CheckpointError where the save under way has failed; never waits."""
+        ...
+
+    def finish(self) -> None:
+        """Waits for the save under way, if there is one. Raises CheckpointError where it failed."""
         ...
 
 
 class CheckpointStore:
     """The checkpoints of one run, in one directory or under one prefix of a bucket; the newest `keep` stay."""
 
-    def __init__(self, directory: epath.PathLike, *, keep: int, read_only: bool = False) -> None:
+    def __init__(self, directory: epath.PathLike, *, keep: int, read_only: bool = False, in_background: bool = False) -> None:
         """Opens or creates `directory`, a path or gs://BUCKET/PREFIX; what a killed save left behind is removed.
 
-        `read_only`: nothing is made, cleaned up or saved, so that a run may be saving there at the same time.
+        `read_only`: nothing is made, cleaned up or saved, so that a run may be saving there at the same time. `in_background`:
+        `save` returns once the state may be changed.
         """
-        self.directory, self._read_only = absolute(directory), read_only
+        self.directory, self._read_only, self._in_background = absolute(directory), read_only, in_background
+        self._under_way: int | None = None
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
             read_only=read_only,
             create=not read_only,
             cleanup_tmp_directories=not read_only,
-            # On CPU a background save would read the very buffers that the next update donates and overwrites.
-            enable_async_checkpointing=jax.default_backend() != "cpu",
+            # Orbax has the arrays in host memory before it returns. On a CPU that is where they are already, and it takes
+            # views: JAX overwrites no donated buffer that has one, but gives the update new memory for as long as they last.
+            enable_async_checkpointing=in_background,
         )
         try:
             self._manager = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise CheckpointError(f"cannot use {self.directory} for checkpoints: {error}") from error
+        self._finished = sorted(self._manager.all_steps())
 
     @property
     def steps(self) -> list[int]:
-        """Steps with a finished checkpoint, oldest first."""
-        return sorted(self._manager.all_steps())
+        """Steps with a finished checkpoint, oldest first; those that a save under way will replace are among them."""
+        return list(self._finished)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Saves under a temporary name and publishes at the end: a failure leaves every earlier checkpoint as it was.
 
         Raises:
-            CheckpointError: the disk is full or cannot be written, or the store was opened read-only.
+            CheckpointError: the disk is full or cannot be written, for this save or the one before it, whose step is named; or
+                the store was opened read-only.
         """
         if self._read_only:
             raise CheckpointError(f"{self.directory} was opened read-only: step {checkpoint.step} is not saved")
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(checkpoint.state), progress=ocp.args.JsonSave(checkpoint.progress)
-        )
+        self.finish()
+        # Orbax writes the JSON when it comes to it, and the parts of `progress` may be somebody's working state.
+        progress = copy.deepcopy(checkpoint.progress) if self._in_background else checkpoint.progress
+        items = ocp.args.Composite(state=ocp.args.StandardSave(checkpoint.state), progress=ocp.args.JsonSave(progress))
         try:
             self._manager.save(checkpoint.step, args=items, force=True)
-            self._manager.wait_until_finished()
         except Exception as error:  # Orbax and TensorStore report a full disk in many classes, ValueError among them
-            raise CheckpointError(
-                f"could not save the checkpoint of step {checkpoint.step} in {self.directory}: {first_line(error)}. "
-                f"{self._what_is_left()} Free some space, then go on with --resume"
-            ) from error
+            raise self._not_saved(checkpoint.step, error) from error
+        self._under_way = checkpoint.step
+        if not self._in_background:
+            self.finish()
+
+    def check(self) -> None:
+        """See `Checkpoints`: between steps, because the work since a save that failed is lost, and its next one may be far."""
+        if self._under_way is not None and not self._manager.is_saving_in_progress():
+            self.finish()
+
+    def finish(self) -> None:
+        """See `Checkpoints`. In a job of several processes it waits until all of them have written."""
+        if self._under_way is None:
+            return
+        step, self._under_way = self._under_way, None
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._not_saved(step, error) from error
+        self._finished = sorted(self._manager.all_steps())
 
     def restore(self, like: Any, on_fallback: Callable[[str], None], step: int | None = None) -> Checkpoint | None:
         """The newest checkpoint that can be read (or that of `step`), with arrays shaped and placed like `like`.
@@ -120,14 +150,21 @@ class CheckpointStore:
         """Deletes checkpoints newer than `step`: unreadable ones, which a resumed run makes again."""
         for newer in [saved for saved in self.steps if saved > step]:
             self._manager.delete(newer)
+        self._finished = sorted(self._manager.all_steps())
 
     def close(self) -> None:
-        """Waits for a running save and frees Orbax's threads."""
-        self._manager.close()
+        """Waits for the save under way and frees Orbax's threads. Raises CheckpointError where that save failed."""
+        try:
+            self.finish()
+        finally:
+            self._manager.close()
 
-    def _what_is_left(self) -> str:
-        steps = self.steps
-        return f"The checkpoints of steps {steps} are intact." if steps else "No earlier checkpoint exists."
+    def _not_saved(self, step: int, error: Exception) -> CheckpointError:
+        left = f"The checkpoints of steps {self.steps} are intact." if self.steps else "No earlier checkpoint exists."
+        return CheckpointError(
+            f"could not save the checkpoint of step {step} in {self.directory}: {first_line(error)}. "
+            f"{left} Free some space, then go on with --resume"
+        )
 
 
 def absolute(directory: epath.PathLike) -> epath.Path:

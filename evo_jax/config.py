@@ -396,6 +396,7 @@ class CheckpointConfig:
     every_steps: int = 4
     keep: int = 2
     directory: str = ""  # empty: in run_dir; else a path or gs://BUCKET/PREFIX, from which a lost run_dir comes back as well
+    in_background: bool = False  # a save is written beside the next steps (docs/pods.md); on a CPU that may cost memory
 
     def validate(self) -> None:
         """Raises ConfigError where nothing could be resumed, and for a place that checkpoints cannot go to."""

@@ -43,8 +43,11 @@ def _embedded_engine_bytes(model: ModelConfig, config: Config, compute: int) -> 
     return {"rollout weights": parameter_count(model) * compute, "rollout KV cache": cached_tokens * kv_token}
 
 
-def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) -> dict[str, float]:
-    """MiB by use: parameters, gradients, optimizer, what an embedded engine holds, and the update's activations and logits."""
+def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str, *, on_cpu: bool = False) -> dict[str, float]:
+    """MiB by use: parameters, gradients, optimizer, what an embedded engine holds, and the update's activations and logits.
+
+    `on_cpu`: the state is in the memory that a save in the background is written from as well.
+    """
     parameters = parameter_count(model)
     compute = _BYTES[compute_dtype]
     row_tokens = config.learner.row_tokens * config.learner.rows_per_micro_batch
@@ -76,5 +79,8 @@ def memory_estimate_mib(model: ModelConfig, config: Config, compute_dtype: str) 
         estimate["plain copy for a sync"] = parameters * _BYTES[config.policy.param_dtype]
     if config.objective.kl_weight:
         estimate["reference policy"] = adapters * 4 if adapters else parameters * _BYTES[config.policy.param_dtype]
+    if on_cpu and config.checkpoint.in_background:  # at most: where the update comes before the save is finished
+        weights = adapters * 4 if adapters else parameters * _BYTES[config.policy.param_dtype]
+        estimate["state being saved"] = weights + 2 * trained * _BYTES[config.optimizer.moments_dtype]
     megabytes = {name: size / _MIB for name, size in estimate.items()}
     return {**megabytes, "sum": sum(megabytes.values())}

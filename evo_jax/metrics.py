@@ -176,7 +176,7 @@ METRICS: tuple[Metric, ...] = (
     _row("time/wait_for_admission", "s", "sum", "The ring standing still until admission was done."),
     _row("time/model_stages", "s", "sum", "Stages of admission that need a model: sampling and grading."),
     _row("time/snapshot", "s", "sum", "Making the next registry snapshot."),
-    _row("time/checkpoint", "s", "sum", "Saving state."),
+    _row("time/checkpoint", "s", "sum", "The loop standing still for a save."),
     _row("time/evaluation", "s", "sum", "Evaluating on held-out instances."),
     _row(
         "perf/rollout_tokens_per_s",

@@ -15,10 +15,11 @@ from pathlib import Path
 from flax import nnx
 from jax.sharding import Mesh
 
-from evo_jax.checkpoint import Checkpoint, CheckpointStore
+from evo_jax.checkpoint import Checkpoint, CheckpointError, CheckpointStore
 from evo_jax.config import Config, PolicyConfig
 from evo_jax.engines import build_engine, stage_is_asked
-from evo_jax.hosts.link import Link
+from evo_jax.hosts.leader import is_lost_process
+from evo_jax.hosts.link import HostsError, Link
 from evo_jax.learner import Learner, TrainState
 from evo_jax.learner_forward import describe_attention
 from evo_jax.lent_models import PolicyEmbedder
@@ -61,8 +62,10 @@ def build_model_parts(
         learner = Learner(config, policy.decoder, mesh)
         attention = describe_attention(config.policy.attention, learner.attention, mesh)
         note(f"{describe_mesh(mesh)}; the update's attention is {attention}")
-        checkpoints = CheckpointStore(config.checkpoint.directory or directory / CHECKPOINTS, keep=config.checkpoint.keep)
-        stack.callback(checkpoints.close)
+        chosen = config.checkpoint
+        place = chosen.directory or directory / CHECKPOINTS
+        store = CheckpointStore(place, keep=chosen.keep, in_background=chosen.in_background)
+        checkpoints = stack.enter_context(_closing(store, note))
         params = nnx.state(policy.decoder)
         checkpoint = checkpoints.restore(learner.abstract_state(params), note) if resume else None
         checkpoints.discard_after(checkpoint.step if checkpoint is not None else 0)
@@ -73,6 +76,21 @@ def build_model_parts(
         if stage_is_asked(config, "N2"):
             embedder = PolicyEmbedder(policy, f"{Path(config.policy.path).name}, untrained")
         yield ModelParts(policy, learner, train_state, reference_params, engine, embedder, checkpoints, checkpoint)
+
+
+@contextmanager
+def _closing(checkpoints: CheckpointStore, note: Callable[[str], None]) -> Iterator[CheckpointStore]:
+    """Waits for the save under way whatever ends the run, but for a process that is lost: without it none can be finished."""
+    try:
+        yield checkpoints
+    except BaseException as error:
+        if not isinstance(error, HostsError) and not is_lost_process(error):
+            try:
+                checkpoints.close()
+            except CheckpointError as failure:  # told beside what ended the run, not in its place
+                note(str(failure))
+        raise
+    checkpoints.close()
 
 
 def _load_policy(chosen: PolicyConfig, mesh: Mesh) -> Policy:

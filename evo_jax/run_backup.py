@@ -2,10 +2,10 @@
 
 With checkpoint.directory set, each checkpoint has a manifest there: every file of CARRIED as blocks named by their SHA-256. A
 block is sent once and shared by all checkpoints that hold it, so that of growing files and of a database only what changed
-travels. Blocks go first, then the manifest, then the checkpoint itself: a kill at any moment leaves the checkpoints before it
-whole, and what it left behind goes with the next save. Process 0 alone reads and writes here. Left out: arrays
-(`checkpoint.py`). A job that was taken for lost and still runs is stopped at its next save by the name of the one that took
-over, HOLDER; a lock that also holds between that look and the end of the save is left out.
+travels. Blocks go first, then the manifest, then the checkpoint itself, maybe as the run goes on: a kill at any moment leaves
+the checkpoints before it whole, and what it left behind goes with the next save. Process 0 alone reads and writes here. Left
+out: arrays (`checkpoint.py`). A job that was taken for lost and still runs is stopped at its next save by the name of the one
+that took over, HOLDER; a lock that also holds between that look and the end of the save is left out.
 """
 
 from __future__ import annotations
@@ -215,8 +215,19 @@ class BackedUpCheckpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """See `Checkpoints`: finished only once the files of this moment are there as well."""
+        self._store.finish()  # a failure is told before anything of this step is sent
         self._backup.send(self._run_dir, checkpoint.step)
         self._store.save(checkpoint)
+        # Until this one is finished, those that it replaces are what a resume goes on from.
+        self._backup.keep_only([*self._store.steps, checkpoint.step])
+
+    def check(self) -> None:
+        """See `Checkpoints`."""
+        self._store.check()
+
+    def finish(self) -> None:
+        """See `Checkpoints`."""
+        self._store.finish()
         self._backup.keep_only(self._store.steps)
 
 

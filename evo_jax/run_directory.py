@@ -27,7 +27,7 @@ _LOCK_FILE = ".lock"
 _VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 # What a resumed run may change without becoming another run.
 _FREE_ON_RESUME = (
-    *("steps", "run_dir", "checkpoint.keep", "rollout.max_logprob_difference"),
+    *("steps", "run_dir", "checkpoint.keep", "checkpoint.in_background", "rollout.max_logprob_difference"),
     # Servers may have moved.
     *("sglang.urls", "sglang.command", "sglang.servers", "sglang.weights_dir", "sglang.check_weights"),
     *("sglang.start_timeout_s", "sglang.request_timeout_s", "sglang.health_interval_s"),

@@ -69,8 +69,10 @@ def run(config: Config, directory: Path, *, resume: bool, link: Link | None = No
                 evaluate(ring, record)
             view.step(ring.step, ring.write_metrics(record.metrics), record.timings)
             stopped_by = stop.anywhere()
-            if _due(ring.step, config.checkpoint.every_steps) or ring.step == config.steps or stopped_by:
-                save(ring, record)
+            ends = ring.step == config.steps or stopped_by > 0
+            if _due(ring.step, config.checkpoint.every_steps) or ends:
+                save(ring, record, wait=ends)
+            ring.checkpoints.check()
             ring.write_timings(record.timings)
         if stopped_by:
             name = signal.Signals(stopped_by).name
@@ -241,10 +243,12 @@ def evaluate(ring: Ring, record: StepRecord) -> None:
     record.metrics |= outcomes.metrics
 
 
-def save(ring: Ring, record: StepRecord) -> None:
-    """Everything an exact resume needs."""
+def save(ring: Ring, record: StepRecord, *, wait: bool) -> None:
+    """Everything an exact resume needs. `wait`: until it is written, for nothing follows that it could be written beside."""
     with record.clock.phase("time/checkpoint", "checkpoint"):
         ring.checkpoints.save(Checkpoint(ring.step, ring.train_state, ring.progress()))
+        if wait:
+            ring.checkpoints.finish()
 
 
 def finish(ring: Ring, view: ProgressView) -> None:

@@ -58,6 +58,11 @@ class Save:
 
 
 @dataclass(frozen=True)
+class FinishSave:
+    """Wait for the save under way, if there is one."""
+
+
+@dataclass(frozen=True)
 class AskSignals:
     """Every process says which signal it was sent, 0 for none."""
 
@@ -70,4 +75,4 @@ class End:
     error: str = ""
 
 
-type Act = Begin | Generate | Embed | LoadWeights | Update | Save | AskSignals | End
+type Act = Begin | Generate | Embed | LoadWeights | Update | Save | FinishSave | AskSignals | End

@@ -12,7 +12,7 @@ from typing import Protocol
 from flax import nnx
 
 from evo_jax.checkpoint import Checkpoint, CheckpointStore
-from evo_jax.hosts.acts import Act, AskSignals, Begin, Embed, End, Generate, LoadWeights, Save, Update
+from evo_jax.hosts.acts import Act, AskSignals, Begin, Embed, End, FinishSave, Generate, LoadWeights, Save, Update
 from evo_jax.hosts.leader import Embedder, is_lost_process
 from evo_jax.hosts.link import HostsError, Link, lost
 from evo_jax.learner import Learner, TrainState
@@ -50,6 +50,7 @@ def follow_acts(follower: Follower, link: Link, received_signal: Callable[[], in
             return act.code
         try:
             _carry_out(act, follower, link, received_signal)
+            follower.checkpoints.check()
         except Exception as error:
             if is_lost_process(error):
                 raise HostsError(lost(error)) from error
@@ -77,6 +78,8 @@ def _carry_out(act: Act, follower: Follower, link: Link, received_signal: Callab
             follower.train_state, _ = follower.learner.update(follower.train_state, batches, follower.reference_params)
         case Save(step, progress):
             follower.checkpoints.save(Checkpoint(step, follower.train_state, progress))
+        case FinishSave():
+            follower.checkpoints.finish()
         case AskSignals():
             link.say(received_signal())
         case _:

@@ -14,7 +14,7 @@ import jax
 from flax import nnx
 
 from evo_jax.checkpoint import Checkpoint, CheckpointStore
-from evo_jax.hosts.acts import AskSignals, Embed, End, Generate, LoadWeights, Save, Update
+from evo_jax.hosts.acts import AskSignals, Embed, End, FinishSave, Generate, LoadWeights, Save, Update
 from evo_jax.hosts.link import HostsError, Link, lost
 from evo_jax.learner import Learner, Metrics, TrainState
 from evo_jax.records import TrainBatch
@@ -134,9 +134,19 @@ class LeadingCheckpoints:
         return self._store.steps
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """See `CheckpointStore.save`."""
+        """See `CheckpointStore.save`. The save before it is an act of its own: who failed at it can still say so."""
+        self.finish()
         self._link.say(Save(checkpoint.step, checkpoint.progress))
         self._store.save(checkpoint)
+
+    def check(self) -> None:
+        """See `CheckpointStore.check`: of this process's part; the others look at theirs after every act."""
+        self._store.check()
+
+    def finish(self) -> None:
+        """See `CheckpointStore.finish`."""
+        self._link.say(FinishSave())
+        self._store.finish()
 
 
 def signal_received(link: Link, own: int) -> int:

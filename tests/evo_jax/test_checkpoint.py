@@ -1,8 +1,12 @@
 """Tests of evo_jax/checkpoint.py."""
 
 import os
+import resource
 import shutil
 import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -23,6 +27,14 @@ def checkpoint(step: int, size: int = 1000) -> Checkpoint:
 
 def ignore(text: str) -> None:
     pass
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Iterator[CheckpointStore]:
+    """A store whose saves are written in the background."""
+    store = CheckpointStore(tmp_path / "checkpoints", keep=2, in_background=True)
+    yield store
+    store.close()
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -120,3 +132,85 @@ def test_a_full_disk_names_the_step_and_keeps_what_was_saved(tmp_path: Path) -> 
         assert found.step == 1
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+# ---- written while the run goes on -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory_kind", ["device", "pinned_host"])
+def test_what_comes_back_is_the_state_as_it_was_when_its_buffers_were_given_away(
+    beside: CheckpointStore, memory_kind: str
+) -> None:
+    on_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    kept = on_device.with_memory_kind(memory_kind)
+
+    def doubled(values: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return jax.tree.map(lambda x: x * 2, jax.device_put(values, on_device))
+
+    update = jax.jit(doubled, donate_argnums=0, out_shardings=kept)
+    current, progress = jax.device_put(state(1.0, 4_000_000), kept), {"cursors": [0]}
+    for step in (1, 2, 3):
+        beside.save(Checkpoint(step, current, progress))
+        for _ in range(3):
+            current = update(current)
+        progress["cursors"].append(step)
+    beside.finish()
+    assert beside.steps == [2, 3]
+    for step, value in ((2, 8.0), (3, 64.0)):
+        found = beside.restore(jax.tree.map(jnp.zeros_like, state(0.0, 4_000_000)), pytest.fail, step)
+        assert found is not None
+        assert found.progress == {"cursors": list(range(step))}
+        assert found.state["count"] == int(value)
+        np.testing.assert_array_equal(found.state["weights"], state(value, 4_000_000)["weights"])
+
+
+def test_a_save_that_is_under_way_is_no_checkpoint_yet_and_replaces_none(beside: CheckpointStore) -> None:
+    for step in (1, 2, 3):
+        beside.save(checkpoint(step))
+    assert beside.steps == [1, 2]
+    beside.finish()
+    assert beside.steps == [2, 3]
+    beside.finish()
+    assert beside.steps == [2, 3]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file can be written beyond `size` bytes by this process."""
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def look_until_it_is_told(store: CheckpointStore) -> None:
+    """What the loop does between steps."""
+    for _ in range(600):
+        store.check()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [CheckpointStore.finish, CheckpointStore.close, look_until_it_is_told, lambda store: store.save(checkpoint(3))],
+    ids=["finish", "close", "check", "next save"],
+)
+def test_a_failure_in_the_background_names_its_step_and_leaves_what_was_saved(
+    beside: CheckpointStore, notice: Callable[[CheckpointStore], None]
+) -> None:
+    for step in (1, 2):
+        beside.save(checkpoint(step))
+    beside.finish()
+    noise = jnp.asarray(np.random.default_rng(0).standard_normal(4_000_000), jnp.float32)
+    with files_of_at_most(2**20):
+        beside.save(Checkpoint(7, {"weights": noise, "count": jnp.asarray(7, jnp.int32)}, {}))
+        with pytest.raises(CheckpointError, match=r"step 7 .*checkpoints of steps \[1, 2\] are intact"):
+            notice(beside)
+    assert beside.steps == [1, 2]
+    again = CheckpointStore(beside.directory, keep=2)
+    found = again.restore(state(0.0), pytest.fail)
+    again.close()
+    assert found is not None
+    assert found.step == 2

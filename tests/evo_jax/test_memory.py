@@ -61,3 +61,15 @@ def test_adapters_of_smollm2_by_hand() -> None:
     assert memory_estimate_mib(SMOLLM2, config, "float32")["reference policy"] == found["adapters"]
     assert adapter_count(SMOLLM2, LoraConfig()) == 0
     assert adapter_count(SMOLLM2, LoraConfig(rank=2, alpha=2.0, targets=("key",))) == 30 * 2 * (576 + 192)
+
+
+def test_a_save_in_the_background_is_counted_where_it_is_written_from_the_state_itself() -> None:
+    config = Config()
+    config.checkpoint.in_background = True
+    found = memory_estimate_mib(SMOLLM2, config, "float32", on_cpu=True)
+    assert found["state being saved"] == found["parameters"] + found["optimizer"] == 3 * 134_515_008 * 4 / 2**20
+    assert "state being saved" not in memory_estimate_mib(SMOLLM2, config, "float32")
+    assert "state being saved" not in memory_estimate_mib(SMOLLM2, Config(), "float32", on_cpu=True)
+    config.lora = LoraConfig(rank=32, alpha=128.0)
+    found = memory_estimate_mib(SMOLLM2, config, "float32", on_cpu=True)
+    assert found["state being saved"] == 3 * found["adapters"]

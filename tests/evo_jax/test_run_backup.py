@@ -30,8 +30,9 @@ def write_run(run_dir: Path, *, lines: int, config: str = "{}") -> None:
     (run_dir / "export" / "model.safetensors").write_text("not the run's state")
 
 
-def checkpoints(directory: Path, run_dir: Path) -> BackedUpCheckpoints:
-    return BackedUpCheckpoints(CheckpointStore(directory, keep=2), RunBackup(directory), run_dir)
+def checkpoints(directory: Path, run_dir: Path, *, in_background: bool = False) -> BackedUpCheckpoints:
+    store = CheckpointStore(directory, keep=2, in_background=in_background)
+    return BackedUpCheckpoints(store, RunBackup(directory), run_dir)
 
 
 def files(run_dir: Path) -> dict[str, bytes]:
@@ -103,6 +104,21 @@ def test_what_no_checkpoint_needs_any_more_is_deleted(saved: tuple[Path, Path]) 
     # The holder; two manifests; config and snapshot, shared; samples of steps 3 and 4, of 3.66 and 4.88 blocks, which share 3.
     assert {"step-3.json", "step-4.json"} < left
     assert len(left) == 1 + 2 + 2 + 4 + 2
+
+
+def test_until_a_save_is_finished_the_files_of_what_it_replaces_stay(tmp_path: Path) -> None:
+    run_dir, folder = tmp_path / "run", tmp_path / "bucket" / FOLDER
+    kept = checkpoints(tmp_path / "bucket", run_dir, in_background=True)
+    for step in (1, 2, 3):
+        write_run(run_dir, lines=step * 10_000)
+        kept.save(Checkpoint(step, STATE, {}))
+    assert kept.steps == [1, 2]
+    assert {path.name for path in folder.glob("step-*")} == {"step-1.json", "step-2.json", "step-3.json"}
+    RunBackup(tmp_path / "bucket").fill(tmp_path / "elsewhere", lambda line: None)
+    kept.check()
+    kept.finish()
+    assert kept.steps == [2, 3]
+    assert {path.name for path in folder.glob("step-*")} == {"step-2.json", "step-3.json"}
 
 
 def without_manifest(folder: Path) -> None:
@@ -204,14 +220,15 @@ import sys
 from pathlib import Path
 from tests.evo_jax.test_run_backup import STATE, checkpoints, written_at
 from evo_jax.checkpoint import Checkpoint
-directory, run_dir = map(Path, sys.argv[1:])
-kept = checkpoints(directory, run_dir)
-step = max(kept.steps, default=0)
+directory, run_dir = map(Path, sys.argv[1:3])
+kept = checkpoints(directory, run_dir, in_background=sys.argv[3] == "True")
+step = found = max(kept.steps, default=0)
 while True:
     step += 1
     written_at(run_dir, step)
     kept.save(Checkpoint(step, STATE, {"step": step}))
-    print(step, flush=True)
+    if max(kept.steps, default=0) > found:
+        print(step, flush=True)
 """
 
 
@@ -227,7 +244,7 @@ def test_killed_at_any_moment_of_a_save_the_newest_checkpoint_is_whole(tmp_path:
     directory, rng, before = tmp_path / "bucket", random.Random(os.urandom(8)), 0
     for life in range(8):
         run_dir = tmp_path / f"run-{life}"
-        arguments = [sys.executable, "-c", SAVING, directory, run_dir]
+        arguments = [sys.executable, "-c", SAVING, directory, run_dir, str(life % 2 == 0)]
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         process.stdout.readline()

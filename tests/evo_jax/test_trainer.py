@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -133,6 +134,30 @@ def test_sampling_ahead_deals_what_the_loop_in_turns_deals_across_a_stop(
         assert dealt[0] == dealt[1]
 
 
+BESIDE = "--config.checkpoint.in_background=True"
+
+
+@pytest.mark.slow
+def test_killed_while_a_save_is_under_way_the_continuation_is_bit_identical(
+    finished_run: Path, tiny_policy_path: Path, tmp_path: Path
+) -> None:
+    arguments, checkpoints = command(tmp_path / "run", tiny_policy_path, BESIDE), tmp_path / "run" / "checkpoints"
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while True:
+        assert process.poll() is None, "the run ended without a save that could be seen"
+        if (checkpoints / "1").is_dir() and list(checkpoints.glob("*.orbax-checkpoint-tmp*")):
+            process.send_signal(signal.SIGSTOP)  # what is under way now stays under way
+            if list(checkpoints.glob("*.orbax-checkpoint-tmp*")):
+                break
+            process.send_signal(signal.SIGCONT)
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run([*arguments, "--resume"], cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["3", "4"]
+
+
 CALIBRATED = "--config.env_synth.model_stages.stages=('S9', 'N2')"
 # A process tells each phase once: the first is killed where the second round begins, the others in that round's first step.
 PHASES = ("step 2/", "waiting for admission", "stages that need a model", "asking for environments", "update")
@@ -201,7 +226,7 @@ def test_a_run_goes_on_bit_identically_on_another_machine(finished_run: Path, ti
     machines = [tmp_path / name for name in ("first", "second", "third")]
     # The first two vanish in the middle of the next step: at a round's end, and within one.
     for machine, step in zip(machines, ("step 2/", "step 3/"), strict=False):
-        arguments = command(machine, tiny_policy_path, kept, "--resume=auto")
+        arguments = command(machine, tiny_policy_path, kept, BESIDE, "--resume=auto")
         process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert process.stdout is not None
         assert any(step in line for line in process.stdout)
@@ -213,7 +238,7 @@ def test_a_run_goes_on_bit_identically_on_another_machine(finished_run: Path, ti
     assert again.returncode == 2
     assert "they are never written over" in again.stderr
     assert not machines[2].exists()
-    subprocess.run([*command(machines[2], tiny_policy_path, kept), "--resume=auto"], cwd=ROOT, check=True, timeout=300)
+    subprocess.run([*command(machines[2], tiny_policy_path, kept, BESIDE), "--resume=auto"], cwd=ROOT, check=True, timeout=300)
     for name in ("metrics.jsonl", "evaluations.jsonl", "samples.jsonl"):
         assert (machines[2] / name).read_bytes() == (finished_run / name).read_bytes()
     assert (machines[2] / "report.html").is_file()
@@ -227,7 +252,8 @@ def test_a_run_goes_on_bit_identically_on_another_machine(finished_run: Path, ti
 
 @pytest.mark.slow
 def test_sigterm_saves_and_a_resume_goes_on(finished_run: Path, tiny_policy_path: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(tmp_path / "run", tiny_policy_path), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    arguments = command(tmp_path / "run", tiny_policy_path, BESIDE)
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not list((tmp_path / "run").glob("checkpoints/*/state")):
         time.sleep(0.2)
@@ -236,7 +262,9 @@ def test_sigterm_saves_and_a_resume_goes_on(finished_run: Path, tiny_policy_path
     if process.returncode == 0:
         pytest.skip("the run ended before the signal arrived")
     assert process.returncode == 128 + signal.SIGTERM
-    assert "go on with --resume" in output
+    said = re.search(r"step (\d+) is saved; go on with --resume", output)
+    assert said
+    assert (tmp_path / "run" / "checkpoints" / said[1] / "state").is_dir()
     subprocess.run(command(tmp_path / "run", tiny_policy_path, "--resume"), cwd=ROOT, check=True, timeout=300)
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
 

@@ -58,13 +58,13 @@ def tell_to_stop(job: Sequence[subprocess.Popen[str]], which: int) -> None:
 def test_killed_and_told_to_stop_a_job_goes_on(
     first: tuple[Blow, int], second: tuple[Blow, int], whole_run: Path, tiny_policy_path: Path, tmp_path: Path
 ) -> None:
-    run_dir = tmp_path / "run"
+    run_dir, more = tmp_path / "run", ("--config.checkpoint.in_background=True", "--resume=auto")
     for strike, which in (first, second):
         before = newest(run_dir)
-        job = start(run_dir, tiny_policy_path, "--resume=auto")
+        job = start(run_dir, tiny_policy_path, *more)
         wait_for_a_checkpoint_after(before, run_dir)
         strike(job, which)
-    for code, _, errors in end(start(run_dir, tiny_policy_path, "--resume=auto")):
+    for code, _, errors in end(start(run_dir, tiny_policy_path, *more)):
         assert code == 0, errors
     assert (run_dir / "metrics.jsonl").read_bytes() == (whole_run / "metrics.jsonl").read_bytes()
 

@@ -1,12 +1,15 @@
 """Tests of evo_jax/hosts/leader.py: what process 0 tells the others, and what it keeps to itself."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from evo_jax.hosts.acts import Embed, Generate, LoadWeights
-from evo_jax.hosts.leader import LeadingEmbedder, LeadingEngine, LeadingServers
+from evo_jax.checkpoint import Checkpoint, CheckpointStore
+from evo_jax.hosts.acts import Embed, FinishSave, Generate, LoadWeights, Save
+from evo_jax.hosts.leader import LeadingCheckpoints, LeadingEmbedder, LeadingEngine, LeadingServers
 from evo_jax.rollouts.protocol import RolloutRequest, RolloutStats, SamplingParams
 from tests.evo_jax.hosts.link_double import LinkDouble
 
@@ -71,3 +74,14 @@ def test_texts_are_embedded_by_all(link: LinkDouble) -> None:
     assert embedder.embed(["ab", "c"]) == [[2.0], [1.0]]
     assert embedder.name == "lengths"
     assert link.said == [Embed(("ab", "c"))]
+
+
+def test_a_checkpoint_is_begun_and_finished_by_all_and_looked_at_by_each_alone(link: LinkDouble, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2, in_background=True)
+    checkpoints = LeadingCheckpoints(store, link)  # type: ignore[arg-type]
+    checkpoints.save(Checkpoint(3, {"weights": np.zeros(3, np.float32)}, {"snapshot": 1}))
+    checkpoints.check()
+    checkpoints.finish()
+    assert link.said == [FinishSave(), Save(3, {"snapshot": 1}), FinishSave()]
+    assert checkpoints.steps == [3]
+    store.close()
