@@ -104,9 +104,14 @@ class CheckpointStore:
         if not self._in_background:
             self.finish()
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether `finish` would wait."""
+        return self._under_way is not None and self._manager.is_saving_in_progress()
+
     def check(self) -> None:
-        """See `Checkpoints`: between steps, because the work since a save that failed is lost, and its next one may be far."""
-        if self._under_way is not None and not self._manager.is_saving_in_progress():
+        """See `Checkpoints`: between steps, because the work since a save that failed is lost, and the next save may be far."""
+        if not self.is_writing:
             self.finish()
 
     def finish(self) -> None:

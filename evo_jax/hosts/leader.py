@@ -6,6 +6,7 @@ out: carrying out the acts on the other processes (`follower.py`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
@@ -22,6 +23,7 @@ from evo_jax.rollouts.protocol import Completion, OnGroup, Progress, RolloutEngi
 
 # What JAX's networks (gloo on CPUs, the coordination service everywhere) say when a process is gone.
 _LOST = ("gloo", "Gloo", "coordination service", "CoordinationService", "Connection reset", "Socket closed", "UNAVAILABLE")
+LOOK_EVERY_S = 0.02
 
 
 class Embedder(Protocol):
@@ -146,6 +148,9 @@ class LeadingCheckpoints:
     def finish(self) -> None:
         """See `CheckpointStore.finish`."""
         self._link.say(FinishSave())
+        while self._store.is_writing:  # Orbax would wait for a process that is gone until JAX's heartbeat misses it
+            self._link.require_all()
+            time.sleep(LOOK_EVERY_S)
         self._store.finish()
 
 

@@ -107,6 +107,14 @@ class Link:
         except (OSError, EOFError) as error:
             raise HostsError(lost(error)) from error
 
+    def require_all(self) -> None:
+        """Raises HostsError where one of the others is gone; for process 0, while none of them has anything to say."""
+        try:
+            if any(connection.poll() for connection in self._others):
+                raise EOFError
+        except (OSError, EOFError) as error:
+            raise HostsError(lost(error)) from error
+
 
 def lost(error: BaseException) -> str:
     """What to tell a user whose job lost a process."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from evo_jax.checkpoint import Checkpoint, CheckpointStore
 from evo_jax.hosts.acts import Embed, FinishSave, Generate, LoadWeights, Save
 from evo_jax.hosts.leader import LeadingCheckpoints, LeadingEmbedder, LeadingEngine, LeadingServers
+from evo_jax.hosts.link import HostsError
 from evo_jax.rollouts.protocol import RolloutRequest, RolloutStats, SamplingParams
 from tests.evo_jax.hosts.link_double import LinkDouble
 
@@ -85,3 +87,10 @@ def test_a_checkpoint_is_begun_and_finished_by_all_and_looked_at_by_each_alone(l
     assert link.said == [FinishSave(), Save(3, {"snapshot": 1}), FinishSave()]
     assert checkpoints.steps == [3]
     store.close()
+
+
+def test_a_save_that_lacks_a_lost_process_is_not_waited_for(link: LinkDouble) -> None:
+    never_done = SimpleNamespace(is_writing=True, finish=lambda: pytest.fail("waits"))
+    link.lost = True
+    with pytest.raises(HostsError, match="lost another one"):
+        LeadingCheckpoints(never_done, link).finish()  # type: ignore[arg-type]
