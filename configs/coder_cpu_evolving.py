@@ -1,4 +1,4 @@
-"""Qwen2.5-Coder-0.5B-Instruct writes environments on a CPU: short exemplars, themes that say it all, 24 proposals a round.
+"""Qwen2.5-Coder-0.5B-Instruct writes environments on a CPU: short exemplars and themes of one structure, 30 proposals a round.
 
 Command: .venv/bin/python -m evo_jax.train --config=configs/coder_cpu_evolving.py --config.policy.path=DIRECTORY
 Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: CPU cores, 8 GiB. Results: docs/results.md.
@@ -7,26 +7,30 @@ Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: 
 from evo_jax.config import Config
 
 THEMES = (
-    "A bus starts with some passengers. At every stop some get on and some get off. How many are on it at the end?",
-    "A frog stands on a numbered stone and makes jumps forward or back of given lengths. On which stone does it end?",
-    "A row of lamps is on or off. Pressing a switch toggles its lamp. Which lamps are on after the given presses?",
-    "A till holds some coins. Customers pay prices with a given note and get change. How much is in the till at the end?",
-    "A player scores points for hits, loses points for misses and doubles the score for a bonus. What is the final score?",
-    "The digits of a number are reversed, then a number is added; this is repeated. What is the last number?",
-    "A stack of plates: push puts a numbered plate on top, pop takes the top plate away. Which plates are left?",
-    "Every letter of a word is replaced by the letter a given number of places later in the alphabet. What is the new word?",
-    "A clock shows an hour from 0 to 23. It is moved forward and back by given hours. What hour does it show?",
-    "Two lists of numbers are merged by taking the smaller first number each time. What is the merged list?",
-    "In a list of words, count those that start with a given letter and have more than a given number of letters.",
-    "A robot walks on a grid by the moves up, down, left and right. How far right and how far up is it at the end?",
-    "A list of numbers: keep only those divisible by a given number, and add them up. What is the sum?",
-    "Numbers stand in a row. Pairs of places are swapped one after the other. What is the row at the end?",
-    "A basket holds apples and pears in given numbers. Some are eaten, some are added. How many apples are left?",
-    "In a word, remove every vowel and write what is left in reverse order. What is the result?",
-    "A tank holds some litres and at most a given number. Water is poured in or taken out. How much is in it at the end?",
-    "Children stand in a queue. The first goes to the end a given number of times. Who is first then?",
-    "The largest and the smallest number of a list are removed again and again. Which numbers are left after some rounds?",
-    "A text of letters is shortened: letters that repeat side by side are written once. What is the short text?",
+    "Look at a list of numbers. Add up only the even ones. What is the sum?",
+    "Look at a list of numbers. Count those that can be divided by 3. How many are there?",
+    "Look at a list of numbers. Add up every second number, starting with the first. What is the sum?",
+    "Look at a list of numbers. Count how often a number is smaller than the one before it. How often?",
+    "Look at a list of numbers. Add up the differences of neighbours, without their signs. What is the sum?",
+    "Look at a list of numbers. Multiply each by its place, starting with 1, and add up the products. What is the sum?",
+    "Look at a list of numbers. Subtract every number from the one behind it. What is the largest difference?",
+    "Look at a list of numbers. Take the larger of every two neighbours and add these up. What is the sum?",
+    "Look at a list of numbers. Double the odd ones, leave the others, and add all up. What is the sum?",
+    "Look at a list of numbers. Subtract the smallest from the largest. What is the difference?",
+    "Look at a list of numbers. Add up all of them but the largest. What is the sum?",
+    "Look at a list of numbers. Add up the last digits of all of them. What is the sum?",
+    "Look at a list of numbers. Count the odd ones that are greater than 5. How many are there?",
+    "Look at a list of numbers and a limit. Add numbers from the left until the total is above the limit. What is the total?",
+    "Look at a list of numbers and a limit. Every number above the limit counts as the limit. What is the sum?",
+    "Look at a list of numbers and a start. Odd numbers are added to the start, even ones taken away. What is the result?",
+    "Look at a list of numbers. Multiply neighbours and add up the products. What is the sum?",
+    "Look at a list of numbers. Count the numbers that are greater than both neighbours. How many are there?",
+    "Look at a list of numbers. Find the second largest. What is it?",
+    "Look at a list of numbers. Add up those that are greater than all before them. What is the sum?",
+    "Look at a list of numbers. Find the place of the smallest, counted from 1. What is it?",
+    "Look at a list of numbers. Add up the numbers before the first 5, or all if there is none. What is the sum?",
+    "Look at a list of numbers. Write how often the largest occurs. How often?",
+    "Look at a list of numbers. Add up those at places 2, 4, 6 and so on and subtract the others. What is the result?",
 )
 
 # It imports all that it may, takes up certificates without knowing what they are, and forgets the theme over the exemplar.
@@ -43,29 +47,35 @@ def get_config() -> Config:
     config.policy.scan_layers = True
     config.data.environments = ("examples/environments",)
     config.data.levels = (0,)
-    config.steps = 21
+    config.steps = 31
     config.rollout.prompts_per_step = 8
     config.rollout.group_size = 8
     config.rollout.max_prompt_tokens = 384
     config.rollout.max_completion_tokens = 32
-    config.rollout.temperature = 0.8
+    config.rollout.temperature = 0.6
     config.rollout.slots = 32
     config.env_synth.scoring.extraction_rule = "tag_or_last_value"
     config.evolve.round_steps = 1
-    config.evolve.proposals_per_round = 3
-    config.evolve.proposal_group_size = 8
+    config.evolve.proposals_per_round = 5
+    config.evolve.proposal_group_size = 6
     config.evolve.max_proposal_prompt_tokens = 896
-    config.evolve.max_proposal_tokens = 320
-    config.evolve.proposal_temperature = 0.8
+    config.evolve.max_proposal_tokens = 288
+    config.evolve.proposal_temperature = 1.0
     config.evolve.themes = THEMES
     config.evolve.reply_opening = OPENING
     config.evolve.composites_per_round = 0
     config.env_synth.model_stages.stages = ("S9", "N2")
+    # Two of four guesses at a small number agree by chance: a weak solver's word against a reference needs six of eight.
+    config.env_synth.model_stages.calibration_replies = 8
+    config.env_synth.model_stages.plurality_reply_fraction = 0.75
     config.lora.rank = 32
     config.lora.alpha = 64.0
     config.objective.advantage_scaling = "group_std"
     config.objective.proposer_loss_scale = 1.0  # twenty rounds are few
-    config.optimizer.learning_rate = 5e-4
+    config.objective.kl_estimator = "k3"
+    config.objective.kl_weight = 0.02
+    config.optimizer.learning_rate = 5e-5
+    config.optimizer.warmup_steps = 3
     config.learner.row_tokens = 2048
     config.learner.rows_per_micro_batch = 1
     config.evaluation.every_steps = 0

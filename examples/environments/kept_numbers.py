@@ -1,30 +1,30 @@
-"""The numbers of a list that pass a test, in order."""
+"""The numbers of a list above a limit, added up."""
 
 
 class KeptNumbers:
     family = "compute"
-    answer_type = "ints"
-    answer_format = "the kept numbers in order, separated by spaces"
+    answer_type = "int"
+    answer_format = "one integer"
     max_level = 9
 
     def generate(self, rng, level):
-        numbers = [rng.randint(1, 20 + 8 * level) for _ in range(3 + level)]
-        limit = rng.randint(3, max(numbers) - 1) if max(numbers) > 4 else 1
+        numbers = [rng.randint(1, 15 + 5 * level) for _ in range(2 + level)]
+        limit = rng.randint(3, 8 + 3 * level)
         return {"numbers": numbers, "limit": limit}, {}
 
     def render(self, public):
-        shown = " ".join(str(x) for x in public["numbers"])
+        shown = ", ".join(str(x) for x in public["numbers"])
         return (
-            f"Numbers: {shown}\nGo from left to right. Keep a number if it is greater than {public['limit']} "
-            "and greater than the number kept before it. Which numbers are kept?"
+            f"Look at the numbers {shown}. "
+            f"Take only those that are greater than {public['limit']} and add them up. What is the sum?"
         )
 
     def reference(self, public, private):
-        kept = []
+        total = 0
         for x in public["numbers"]:
-            if x > public["limit"] and (not kept or x > kept[-1]):
-                kept.append(x)
-        return " ".join(str(x) for x in kept)
+            if x > public["limit"]:
+                total += x
+        return str(total)
 
     def verify(self, public, answer, reference):
-        return 1.0 if answer.replace(",", " ").split() == reference.split() else 0.0
+        return 1.0 if answer.strip() == reference else 0.0
