@@ -1,7 +1,7 @@
 """Qwen2.5-Coder-0.5B-Instruct writes environments on a CPU: short exemplars and themes of one structure, 30 proposals a round.
 
 Command: .venv/bin/python -m evo_jax.train --config=configs/coder_cpu_evolving.py --config.policy.path=DIRECTORY
-Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: CPU cores, 8 GiB. Results: docs/results.md.
+Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: CPU cores, 12 GiB (10 GiB measured). Results: docs/results.md.
 """
 
 from evo_jax.config import Config
@@ -71,7 +71,7 @@ def get_config() -> Config:
     config.lora.rank = 32
     config.lora.alpha = 64.0
     config.objective.advantage_scaling = "group_std"
-    config.objective.proposer_loss_scale = 1.0  # twenty rounds are few
+    config.objective.proposer_loss_scale = 1.0  # thirty rounds are few
     config.objective.kl_estimator = "k3"
     config.objective.kl_weight = 0.02
     config.optimizer.learning_rate = 5e-5
