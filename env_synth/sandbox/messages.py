@@ -67,7 +67,7 @@ class Verified(_Reply, tag="verified"):
 
 
 class Counted(_Reply, tag="counted"):
-    """Reply to a counted call: the text, and how many interpreter steps it took."""
+    """Reply to a counted call: the text, and how many interpreter steps it took; what a built-in walks counts as a loop."""
 
     text: str
     steps: int

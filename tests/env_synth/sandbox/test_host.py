@@ -168,6 +168,44 @@ def test_steps_are_counted_and_repeatable(sandbox):
     assert sandbox.open(source).count_steps("reference", [{"a": 10}, {}]) == small
 
 
+@pytest.mark.parametrize(
+    ("expression", "walks"),
+    [
+        ("sum(range(public['a']))", 1),
+        ("max(list(range(public['a'])))", 2),
+        ("sorted(public['many'])[0]", 1),
+        ("public['many'].count(3)", 1),
+        ("len(public['many'])", 0),
+        ("max(public['a'], 3)", 0),
+    ],
+)
+def test_a_built_in_counts_seven_steps_for_each_item_that_it_walks(sandbox, expression, walks):
+    worker = sandbox.open(changed('return str(public["a"] + 1)', f"return str({expression})"))
+    small, large = (worker.count_steps("reference", [{"a": n, "many": [3] * n}, {}])[1] for n in (10, 1000))
+    assert large - small == 990 * 7 * walks
+
+
+def test_a_sum_counts_what_a_loop_over_the_list_does(sandbox):
+    loop = "total = 0\n        for x in public['many']:\n            total += x\n        return str(total)"
+    bodies = ("return str(sum(public['many']))", loop)
+    walked, looped = (
+        [
+            sandbox.open(changed('return str(public["a"] + 1)', body)).count_steps("reference", [{"many": [3] * n}, {}])[1]
+            for n in (10, 1000)
+        ]
+        for body in bodies
+    )
+    assert walked[1] - walked[0] == looped[1] - looped[0]
+
+
+def test_counting_runs_no_code_of_the_sources_own_classes(sandbox):
+    source = changed(
+        'return str(public["a"] + 1)',
+        "class Odd(list):\n            def __len__(self):\n                raise OSError\n        return str(sum(Odd([1, 2])))",
+    )
+    assert sandbox.open(source).count_steps("reference", [{"a": 1}, {}])[0] == "3"
+
+
 def test_a_worker_killed_from_outside_is_the_hosts_fault(sandbox):
     worker = sandbox.open(SOURCE)
     os.kill(worker.process.pid, signal.SIGKILL)
