@@ -57,8 +57,8 @@ def check(subject: Subject) -> Asking[dict[str, Any]]:
     if search.chosen is None:
         evidence = {"expected": _wanted(subject), "got": search.tally()}
         raise RefusalError(search.refusal, evidence, measures)
-    level, settings = search.chosen, subject.settings
-    groups = yield from asked.groups(level, settings.calibration_instances, settings.calibration_replies, CALIBRATION_INDEX)
+    groups = yield from _calibrated(subject, asked, search.chosen, search.other)
+    level = groups[0].drawn.level
     measures |= _rates(groups, level)
     _check_rates(subject, groups, measures)
     _check_plurality(subject, groups, measures)
@@ -66,6 +66,21 @@ def check(subject: Subject) -> Asking[dict[str, Any]]:
     yield from _check_direct(subject, asked, level, measures)
     subject.rest()
     return measures
+
+
+def _calibrated(subject: Subject, asked: _Asked, chosen: int, other: int | None) -> Asking[list[Group]]:
+    """Fresh groups at the chosen level; where their solve rate is outside the window, at the level across the zone, if any.
+
+    Few replies may put a level that is never solved nearer to the target than the one before, which is of use.
+    """
+    settings = subject.settings
+    groups: list[Group] = []
+    for level in (chosen,) if other is None else (chosen, other):
+        groups = yield from asked.groups(level, settings.calibration_instances, settings.calibration_replies, CALIBRATION_INDEX)
+        solved, replies = _counts(groups)
+        if settings.min_solve_rate < solved / replies < settings.max_solve_rate:
+            break
+    return groups
 
 
 class _Asked:

@@ -78,9 +78,10 @@ class LevelSearch:
     """Which level has a solve rate near the target? Bisection over the levels, a sequential test at each.
 
     Ask `level` for where to try next, `add` what came of it, until `level` is None; then `chosen` is a level, or `refusal`
-    says why there is none ("too_hard": level 0 is below the hard zone; "too_easy": the top is above the easy zone). It may
-    only refuse or choose: how often the chosen level is solved is for fresh replies to say. A level that stays undecided for
-    `search_replies` lies in the zone around the target and is chosen.
+    says why there is none ("too_hard": level 0 is below the hard zone; "too_easy": the top is above the easy zone). `other` is
+    the level next to the chosen one across the zone, where one is above it and one below. It may only refuse or choose: how
+    often the chosen level is solved is for fresh replies to say. A level that stays undecided for `search_replies` lies in the
+    zone around the target and is chosen.
     """
 
     def __init__(self, max_level: int, settings: ModelStagesConfig) -> None:
@@ -91,6 +92,7 @@ class LevelSearch:
         self._test = SequentialTest(*settings.search_zone, settings.search_error)
         self._last = False  # whether the test for a refusal is under way
         self.chosen: int | None = None
+        self.other: int | None = None
         self.refusal = ""
         self.level: int | None = self._middle()
 
@@ -133,7 +135,9 @@ class LevelSearch:
         elif self._below == self._top + 1:
             self._refuse_at(self._top, self._settings.easy_zone)
         else:
-            self._choose(min((self._above, self._below), key=lambda level: (abs(self._mean(level) - self._target), level)))
+            ends = (self._above, self._below)
+            self._choose(min(ends, key=lambda level: (abs(self._mean(level) - self._target), level)))
+            self.other = next(level for level in ends if level != self.chosen)
 
     def _refuse_at(self, level: int, zone: tuple[float, float]) -> None:
         self._last, self.level = True, level

@@ -71,6 +71,15 @@ def test_a_level_in_between_is_found_and_its_rate_measured(judge: Judge) -> None
     assert found["direct_solved"] == "0 of 32"
 
 
+def test_where_one_level_is_never_solved_the_one_before_it_is_calibrated(judge: Judge) -> None:
+    result = judge(ScriptedDouble(solve=josephus, solve_rate=lambda prompt: 0.9 if people(prompt) <= 10 else 0.0))
+    assert (result.outcome, result.reason) == (Outcome.PASSED, ""), result.evidence
+    assert result.measures["level"] == 0
+    solved, replies = map(int, result.measures["search"]["0"].split(" of "))
+    assert (solved + 1) / (replies + 2) > 0.5  # so that the search has chosen level 1, whose mean is taken for 1 / 10
+    assert result.measures["search"]["1"] == "0 of 8"
+
+
 @pytest.mark.parametrize(("rate", "reason"), [(0.0, "too_hard"), (1.0, "too_easy")])
 def test_never_and_always_are_refused_by_the_search(judge: Judge, rate: float, reason: str) -> None:
     result = judge(ScriptedDouble(solve=josephus, solve_rate=lambda prompt: rate))
