@@ -2,10 +2,11 @@
 
 A frozen embedder places the code and the prompt's words of a source; the seeds' mean is subtracted, because raw cosines of
 unrelated sources lie near 0.95 and tell nothing. Likeness in meaning is 0 up to the similarity that `similarity_percentile` of
-the pairs of seeds keep below, and 1 for the same text. The environments that are most alike in meaning are run: novelty is
+the pairs of seeds keep below, and 1 for the same text. The environments that are most alike in meaning are run: one whose
+references and the candidate's answer each other's instances alike computes the same, whatever its text; else novelty is
 1 - likeness * (1 - behaviour distance), where behaviour is family, answer type, and how sizes and work grow. Names, numbers,
 order, comments and unreached code do not enter. A composite is new by its (operator, parents) alone. Left out: copies of the
-text (N1).
+text (N1), and the same function under other names of its inputs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import numpy as np
 
 from env_synth.admission.asking import Asking, AskVectors, Subject, model_stage
 from env_synth.admission.candidate import Candidate, Context, RefusalError
+from env_synth.admission.levels import sampled_levels
 from env_synth.admission.static import read_source
+from env_synth.admission.wrong_answers import same_value
 from env_synth.contract import ArchivedSource, Failure, Family, Proposal, environment_id
 from env_synth.novelty import Description, describe
 from env_synth.seeds import seed_sources
@@ -97,6 +100,9 @@ def _judge(
     novelty, nearest = 1.0, dict[str, Any]()
     own = _behaviour(subject.candidate, subject.context) if alike else None
     for value, identity in alike:
+        if _computes_the_same(subject.candidate, sources[identity], subject.context):
+            evidence = {"expected": "another answer to some instance of one of the two", "got": identity}
+            raise RefusalError("computes_the_same", evidence, {**measures, "novelty": 0.0})
         other = _behaviour_of(sources[identity], subject.context)
         distance = 1.0 if own is None or other is None else behaviour_distance(own, other)
         likeness = min(1.0, (value - threshold) / max(1e-9, 1.0 - threshold))
@@ -206,3 +212,29 @@ def _behaviour_of(source: str, context: Context) -> Behaviour | None:
 
 
 _behaviours: dict[str, Behaviour] = {}
+
+
+def _computes_the_same(candidate: Candidate, source: str, context: Context) -> bool:
+    """Whether the references of two compute environments answer all sampled instances of both alike."""
+    facts, _, _ = read_source(source)
+    if facts is None or facts.info.answer_type is not candidate.info.answer_type:
+        return False
+    if Family.CERTIFICATE in (facts.info.family, candidate.info.family):
+        return False  # there the reference is planted, not computed
+    with Candidate(Proposal(source, "archive"), facts) as archived:
+        try:
+            return _answers_as(candidate, archived, context) and _answers_as(archived, candidate, context)
+        except RefusalError:
+            return False
+        finally:
+            candidate.environment(context).close()
+
+
+def _answers_as(answering: Candidate, drawing: Candidate, context: Context) -> bool:
+    for level in sampled_levels(drawing.info.max_level):
+        for seed in range(BEHAVIOUR_SEEDS):
+            item = drawing.draw(context, seed, level)
+            answer = answering.environment(context).reference(item.public, item.private)
+            if isinstance(answer, Failure) or not same_value(answer, item.reference, drawing.info.answer_type):
+                return False
+    return True

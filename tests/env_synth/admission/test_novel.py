@@ -1,6 +1,7 @@
 """N2 with an embedder double (counted character triples) in place of a frozen model."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,10 +37,10 @@ def judge(context: Context) -> Judge:
 
 
 def rewritten(source: str) -> str:
-    """Another text for the same environment: names, numbers, order of methods' helpers, words of the prompt, dead code."""
+    """Another text for the same environment: names, also of inputs, numbers, words of the prompt, dead code."""
     changed = source.replace("Josephus", "LastOne").replace("place", "where").replace("size", "how_many")
     changed = changed.replace("Counting starts at person 1. ", "The count begins at person 1. ")
-    changed = changed.replace("5 + 6 * level", "6 + 6 * level")
+    changed = changed.replace('"k"', '"every"').replace("['k']", "['every']").replace("5 + 6 * level", "6 + 6 * level")
     return changed.replace(
         "        where = 0\n", "        where = 0\n        spare = [level for level in range(9)]\n        where += 0\n"
     )
@@ -66,6 +67,21 @@ def test_alike_words_with_other_behaviour_pass(read: Read, judge: Judge) -> None
     result = judge(rewritten(original).replace('answer_type = "int"', 'answer_type = "word"'), original)
     assert result.outcome is Outcome.PASSED, result
     assert result.measures["similarity"] > result.measures["threshold"]
+
+
+def test_the_same_function_in_other_words_and_code_is_refused_by_its_answers(judge: Judge) -> None:
+    original = Path("examples/environments/one_more_each.py").read_text()
+    loop = original[original.index("        total = 0\n") : original.index("    def generate")]
+    other = original.replace(loop, '        return str(len(public["numbers"]) + sum(public["numbers"]))\n\n')
+    other = other.replace(
+        "Add 1 to each of them, then add them up. What is the sum?", "Their sum, and one more for each: how much?"
+    )
+    result = judge(other, original)
+    assert (result.outcome, result.reason) == (Outcome.REFUSED, "computes_the_same")
+    assert result.evidence["got"] == environment_id(original)
+    assert result.measures["novelty"] == 0.0
+    assert judge(other.replace("str(len", "str(2 * len"), original).reason != "computes_the_same"
+    assert judge(other.replace("rng.randint(1,", "rng.randint(2,"), original).reason == "computes_the_same"
 
 
 def test_other_numbers_alone_are_nothing_new(read: Read, judge: Judge) -> None:
