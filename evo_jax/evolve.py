@@ -200,7 +200,7 @@ class Evolution:
                 self._judge_sentinels(lent, counts)
             counts.add({"model_stages/sampled_tokens": solver.sampled_tokens})
             counts.add({"model_stages/unanswered_prompts": solver.unanswered_prompts})
-        return without_copies(judged, self._config.env_synth.admission, self._sandbox)
+        return without_copies(judged, self._registry.archive(), self._config.env_synth.admission, self._sandbox)
 
     def _judge_sentinels(self, lent: Lent, counts: _Counts) -> None:
         context = Context(self._config.env_synth.admission, self._sandbox, archive_of(()))

@@ -166,13 +166,17 @@ class Admission:
 
 
 def without_copies(
-    judged: Sequence[tuple[Proposal, AdmissionReport]], config: AdmissionConfig, sandbox: Sandbox
+    judged: Sequence[tuple[Proposal, AdmissionReport]],
+    archived: Sequence[ArchivedSource],
+    config: AdmissionConfig,
+    sandbox: Sandbox,
 ) -> list[AdmissionReport]:
     """The reports, where of several admitted ones that are copies of one another the first alone stays admitted.
 
-    For callers that keep what one batch admits: N1 compared each with the archive as it was before all of them.
+    For callers that keep what one batch admits: N1 compared each with `archived`, as it was before all of them. That is looked
+    at here as well, because it says which code is common to everything and so tells no copy.
     """
-    archive = Archive()
+    archive = archive_of(archived)
     context = Context(config, sandbox, archive)
     reports = []
     for proposal, report in judged:

@@ -3,15 +3,18 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from env_synth.admission.asking import Lent
-from env_synth.admission.pipeline import Admission
+from env_synth.admission.candidate import Context
+from env_synth.admission.pipeline import Admission, judge, without_copies
 from env_synth.admission.records import AdmissionReport, Verdict
 from env_synth.config import AdmissionConfig, ModelStagesConfig, SandboxConfig, SettingError
 from env_synth.contract import ArchivedSource, Proposal, environment_id
 from env_synth.errors import SolverError
+from env_synth.novelty import Archive
 from env_synth.sandbox.host import Sandbox
 from env_synth.seeds import seed_sources
 from env_synth.solver.protocol import Reply
@@ -30,6 +33,21 @@ def test_a_batch_keeps_its_order_and_its_verdicts(read: Callable[[str], str], sa
     assert [report.refused_at for report in reports] == ["S1", "", "S0", "S2", "S1"]
     assert reports == [alone.check(proposal) for proposal in proposals]
     assert together.check_many([]) == []
+
+
+def test_of_copies_in_a_batch_the_first_stays_and_code_that_all_share_makes_no_copy(sandbox: Sandbox) -> None:
+    shown = {path.stem: path.read_text() for path in sorted(Path("examples/environments").glob("*.py"))}
+    batch = [shown.pop("one_more_each")]
+    batch.append(batch[0].replace("total += x + 1", "if x > 3 and x % 2 == 1:\n                total += 2 * x - 1"))
+    renamed = batch[0].replace("total", "running")
+    archive = [ArchivedSource(environment_id(source), source, "seed", "", (), True) for source in shown.values()]
+    proposals = [Proposal(source, "file") for source in (*batch, renamed)]
+    judged = [(proposal, judge(proposal, Context(AdmissionConfig(), sandbox, Archive()))) for proposal in proposals]
+    assert all(report.admitted for _, report in judged)
+    reports = without_copies(judged, archive, AdmissionConfig(), sandbox)
+    assert [report.reason for report in reports] == ["", "", "copy_of"]
+    alone = without_copies(judged[:2], [], AdmissionConfig(), sandbox)
+    assert [report.reason for report in alone] == ["", "copy_of"]  # nothing says that what they share is common
 
 
 # --- with a scripted double in place of a model -----------------------------------------------------------------------
