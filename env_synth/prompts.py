@@ -40,6 +40,13 @@ _ASK = (
     "Reply with one Python code block that holds the whole source."
 )
 
+# For small models, which lose a page of rules over the exemplar, or copy them into the source.
+_ASK_BRIEFLY = (
+    "Write a new environment, different from the example{plural}. Theme: {theme}.\n"
+    "reference follows just the rules that render tells, and returns a string.\n"
+    "Reply with one Python code block that holds the whole source."
+)
+
 THEMES: tuple[str, ...] = (
     "longest increasing subsequence of a list of numbers",
     "a stack machine that runs a short program",
@@ -95,21 +102,25 @@ THEMES: tuple[str, ...] = (
 
 
 def proposal_prompt(
-    exemplars: Sequence[str], theme: str, max_characters: int = MAX_PROMPT_CHARACTERS, max_exemplars: int = 2
+    exemplars: Sequence[str],
+    theme: str,
+    max_characters: int = MAX_PROMPT_CHARACTERS,
+    max_exemplars: int = 2,
+    show_contract: bool = True,
 ) -> str:
     """The prompt that asks for an environment on `theme` after exemplar sources.
 
     Exemplars are shown without docstrings and comments, whole or not at all: those that fit `max_characters` together with the
     contract, in the order given, at most `max_exemplars`. A model with little room (about 1,500 tokens) is asked with one
-    exemplar and `max_characters` near 5,000. The contract and the theme are always there, so the result can be longer than
-    `max_characters` only when these alone are.
+    exemplar and `max_characters` near 5,000. The theme and, without exemplars or with `show_contract`, the contract are always
+    there, so the result can be longer than `max_characters` only when these alone are.
     """
     shown: list[str] = []
     for exemplar in exemplars:
         stripped = without_comments(exemplar)
-        if len(shown) < max_exemplars and len(_assemble([*shown, stripped], theme)) <= max_characters:
+        if len(shown) < max_exemplars and len(_assemble([*shown, stripped], theme, show_contract)) <= max_characters:
             shown.append(stripped)
-    return _assemble(shown, theme)
+    return _assemble(shown, theme, show_contract)
 
 
 def repair_prompt(source: str, reason: str, evidence: Mapping[str, Any]) -> str:
@@ -139,10 +150,13 @@ def without_comments(source: str) -> str:
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
-def _assemble(sources: Sequence[str], theme: str) -> str:
+def _assemble(sources: Sequence[str], theme: str, show_contract: bool) -> str:
     titles = ["Example:"] if len(sources) == 1 else [f"Example {number}:" for number in range(1, len(sources) + 1)]
     examples = [f"{title}\n```python\n{source.strip()}\n```" for title, source in zip(titles, sources, strict=True)]
-    ask = _ASK.format(plural="s" if len(sources) > 1 else "", theme=theme)
+    briefly = bool(sources) and not show_contract
+    ask = (_ASK_BRIEFLY if briefly else _ASK).format(plural="s" if len(sources) > 1 else "", theme=theme)
+    if briefly:
+        return "\n\n".join([*examples, ask])
     if not sources:
         ask = ask.replace("a new environment, different from the example.", "an environment.")
     return "\n\n".join([CONTRACT_BRIEF, *examples, ask])

@@ -338,6 +338,7 @@ class EvolveConfig:
     max_proposal_tokens: int = 384
     proposal_temperature: float = 1.0
     themes: tuple[str, ...] = ()  # what environments are asked for about; empty: the fifty of env_synth/prompts.py
+    show_contract: bool = True  # in prompts for new environments; to a small model the exemplar alone says it better
     reply_opening: str = ""  # what every proposal begins with, given to the model; {theme} is filled in
     max_review_prompt_tokens: int = 4096  # of what env_synth.model_stages ask; a longer prompt counts as unanswered
     repair_fraction: float = 0.0  # of the prompts that ask for an environment: those that show a refused one to be repaired
@@ -363,16 +364,9 @@ class EvolveConfig:
 
     def validate(self) -> None:
         """Raises ConfigError for empty rounds."""
-        for name in (
-            "round_steps",
-            "max_proposal_prompt_tokens",
-            "max_proposal_tokens",
-            "max_active_environments",
-            "max_age_steps",
-            "max_review_prompt_tokens",
-            "rounds_to_move",
-            "min_round_replies",
-        ):
+        for name in ("proposal_prompt_tokens", "proposal_tokens", "active_environments", "age_steps", "review_prompt_tokens"):
+            at_least(f"evolve.max_{name}", getattr(self, f"max_{name}"), 1)
+        for name in ("round_steps", "rounds_to_move", "min_round_replies"):
             at_least(f"evolve.{name}", getattr(self, name), 1)
         for name in ("proposals_per_round", "composites_per_round", "max_composites_per_parent", "sentinel_rounds"):
             at_least(f"evolve.{name}", getattr(self, name), 0)

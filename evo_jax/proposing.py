@@ -86,14 +86,16 @@ class Proposing:
     # ---- inside --------------------------------------------------------------------------------------------------------
 
     def _new(self, step: int, place: int) -> tuple[Prompt, tuple[str, ...], str]:
-        themes = self._config.evolve.themes or THEMES
+        evolve = self._config.evolve
+        themes = evolve.themes or THEMES
         theme = _shuffled(themes, self._config.seed, step, place, "theme")[0]
         for record in self._exemplars(step, place):
-            prompt = self._prompt(proposal_prompt([record.source], theme), theme, step, place)
+            text = proposal_prompt([record.source], theme, show_contract=evolve.show_contract)
+            prompt = self._prompt(text, theme, step, place)
             if prompt is not None:
                 return prompt, (record.environment_id,), theme
         raise ConfigError(
-            f"evolve.max_proposal_prompt_tokens={self._config.evolve.max_proposal_prompt_tokens} has no room for the contract "
+            f"evolve.max_proposal_prompt_tokens={evolve.max_proposal_prompt_tokens} has no room for what is always asked "
             "and any exemplar: raise it"
         )
 

@@ -4,12 +4,20 @@
 class KeptNumbers:
     family = "compute"
     answer_type = "int"
-    answer_format = "one integer"
+    answer_format = "a short calculation, then one integer"
     max_level = 9
+    question = "Look at a list of numbers. Take only those that are greater than a limit and add them up. What is the sum?"
+
+    def reference(self, public, private) -> str:
+        total = 0
+        for x in public["numbers"]:
+            if x > public["limit"]:
+                total += x
+        return str(total)
 
     def generate(self, rng, level):
-        numbers = [rng.randint(1, 15 + 5 * level) for _ in range(2 + level)]
-        limit = rng.randint(3, 8 + 3 * level)
+        numbers = [rng.randint(1, 9 + 5 * level) for _ in range(2 + level)]
+        limit = rng.randint(2, 5 + 3 * level)
         return {"numbers": numbers, "limit": limit}, {}
 
     def render(self, public):
@@ -18,13 +26,6 @@ class KeptNumbers:
             f"Look at the numbers {shown}. "
             f"Take only those that are greater than {public['limit']} and add them up. What is the sum?"
         )
-
-    def reference(self, public, private):
-        total = 0
-        for x in public["numbers"]:
-            if x > public["limit"]:
-                total += x
-        return str(total)
 
     def verify(self, public, answer, reference):
         return 1.0 if answer.strip() == reference else 0.0

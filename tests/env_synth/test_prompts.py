@@ -41,6 +41,15 @@ def test_exemplars_are_whole_or_absent() -> None:
     assert "example" not in proposal_prompt([], "islands").lower()
 
 
+def test_without_the_contract_stand_the_exemplar_and_what_is_asked_and_without_an_exemplar_the_contract_stands() -> None:
+    source = next(iter(seed_sources().values()))
+    text = proposal_prompt([source], "islands", show_contract=False)
+    assert text.startswith("Example:\n```python")
+    assert text.index("Theme: islands") > text.rindex("```")
+    assert len(proposal_prompt([source], "islands")) - len(text) > len(CONTRACT_BRIEF)
+    assert proposal_prompt([], "islands", show_contract=False) == proposal_prompt([], "islands")
+
+
 def test_every_seed_fits_a_small_models_room() -> None:
     for name, source in seed_sources().items():
         text = proposal_prompt([source], THEMES[0], max_characters=6500)

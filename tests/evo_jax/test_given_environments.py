@@ -54,14 +54,14 @@ def test_the_short_examples_take_the_place_of_the_seeds_and_enter_with_their_rep
 
 def test_files_stand_beside_the_seeds_that_are_named(config: Config, sandbox: Sandbox) -> None:
     config.data.seeds = ("subset_sum",)
-    config.data.environments = (str(SHORT / "rising_steps.py"),)
-    assert names(config, sandbox) == ["subset_sum", "rising_steps"]
+    config.data.environments = (str(SHORT / "largest_sum.py"),)
+    assert names(config, sandbox) == ["subset_sum", "largest_sum"]
 
 
 def test_a_refused_file_stops_the_run_with_its_evidence(config: Config, sandbox: Sandbox, tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text(NEW_ENVIRONMENT.replace("return str(product)", "return str(product // 0)"))
-    config.data.environments = (str(broken), str(SHORT / "rising_steps.py"))
+    config.data.environments = (str(broken), str(SHORT / "largest_sum.py"))
     with pytest.raises(ConfigError, match=r"broken\.py at S.*ZeroDivisionError"):
         given_environments(config, sandbox)
 

@@ -7,6 +7,7 @@ import pytest
 
 from env_synth.admission.records import Outcome, StageResult, report_of
 from env_synth.contract import Proposal
+from env_synth.prompts import CONTRACT_BRIEF
 from env_synth.registry import Registry
 from env_synth.seeds import seed_sources
 from evo_jax.config import Config, ConfigError
@@ -71,6 +72,14 @@ def test_a_refused_attempt_is_shown_with_its_reason_and_evidence(
     assert "class DigitProduct" in text
     assert "generate raises" in text
     assert "- got: ZeroDivisionError" in text
+
+
+def test_the_contract_can_be_left_out_for_a_small_model(config: Config, tokenizer: Tokenizer, registry: Registry) -> None:
+    shown = Proposing(config, tokenizer, registry).prompts(0).prompts.prompts
+    config.evolve.show_contract = False
+    left_out = Proposing(config, tokenizer, registry).prompts(0).prompts.prompts
+    assert all(CONTRACT_BRIEF in prompt.text for prompt in shown)
+    assert not any(CONTRACT_BRIEF in prompt.text for prompt in left_out)
 
 
 def test_a_limit_without_room_for_any_exemplar_is_told(config: Config, tokenizer: Tokenizer, registry: Registry) -> None:
