@@ -1,7 +1,9 @@
 """What S8 catches: the sentinels, the corpus's semantic defects, and the sound sources that it must let through.
 
-Command: python -m benchmarks.semantic [--solver=URL --model=NAME --reply_tokens=N] [--only=sentinels]. Prints one table and
-writes results/semantic.json (with a model: results/semantic_NAME.json). Without a solver a scripted double stands in, named
+Command: python -m benchmarks.semantic [--solver=URL --model=NAME | --run=RUN] [--reply_tokens=N] [--only=sentinels]. Prints one
+table and writes results/semantic.json (with a model: results/semantic_NAME.json). With a run the policy of its newest
+checkpoint is asked, and in place of the corpus about what it wrote itself and what passed the mechanical stages: nobody has
+labelled these. Without a solver a scripted double stands in, named
 so: it reviews everything as sound, and hands in the second references and verifiers that were written by hand from the prompts
 alone (tests/env_synth/seed_opinions, corpus/brute_force), so that the numbers show what second opinions see when their author
 is right, and nothing about any model. Defects for which nobody wrote one are left out then. Left out: the mechanical stages
@@ -11,6 +13,7 @@ is right, and nothing about any model. Defects for which nobody wrote one are le
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import sys
@@ -25,15 +28,22 @@ from benchmarks.record import write_record
 from env_synth.admission import semantic
 from env_synth.admission.asking import Asking, Lent, Subject, run_alone, run_together
 from env_synth.admission.candidate import Candidate, Context
-from env_synth.admission.records import Outcome, StageResult
+from env_synth.admission.records import MODEL_STAGE_NAMES, Outcome, StageResult
 from env_synth.admission.sentinels import Sentinel, built_in_sentinels
 from env_synth.admission.static import read_source
 from env_synth.config import AdmissionConfig, ModelStagesConfig, SandboxConfig
 from env_synth.contract import Proposal
 from env_synth.errors import EnvSynthError
 from env_synth.novelty import Archive
+from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.solver.http import HttpSolver
+from evo_jax.engines import engine_settings
+from evo_jax.lent_models import EngineSolver, PromptLimits
+from evo_jax.policy.loading import resolve_dtype
+from evo_jax.restoring import restore_policy
+from evo_jax.rollouts.embedded import EmbeddedEngine
+from evo_jax.run_directory import read_config
 from tests.env_synth.scripted_double import ScriptedDouble, seed_author
 
 CORPUS = Path(__file__).parents[1] / "tests" / "env_synth" / "corpus"
@@ -57,25 +67,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--solver", default="")
     parser.add_argument("--model", default="")
-    parser.add_argument("--only", choices=("sentinels", "corpus"), default="")
+    parser.add_argument("--run", type=Path, help="run directory: its own policy, and the proposals it passed on")
+    parser.add_argument("--only", choices=("sentinels", "corpus", "run"), default="")
     parser.add_argument("--reply_tokens", type=int, default=ModelStagesConfig().review_tokens, help="of reviews and opinions")
     options = parser.parse_args()
     settings = ModelStagesConfig(review_tokens=options.reply_tokens, opinion_tokens=options.reply_tokens)
+    if options.run and options.solver:
+        sys.exit("error: --run asks the run's own policy: leave --solver out")
+    solver = options.model or (ScriptedDouble().name if options.run is None else options.run.resolve().name)
     groups: dict[str, list[tuple[Sentinel, str]]] = {}
-    if options.only != "corpus":
+    if options.only in ("", "sentinels"):
         groups["sentinels"] = [(sentinel, "") for sentinel in built_in_sentinels()]
-    if options.only != "sentinels":
+    if options.run is not None:
+        groups["run"] = run_sources(options.run)
+    elif options.only != "sentinels":
         groups["corpus"] = corpus_sources(everything=bool(options.solver))
     rows: list[dict[str, Any]] = []
     with Sandbox(SandboxConfig()) as sandbox:
         context = Context(AdmissionConfig(), sandbox, Archive())
+        lent = Lent(HttpSolver(options.solver, options.model), settings) if options.solver else None
+        if options.run is not None:
+            lent = Lent(run_solver(options.run, options.reply_tokens), settings)
         for group, sources in groups.items():
-            lent = Lent(HttpSolver(options.solver, options.model), settings) if options.solver else None
             rows += judged(group, sources, context, lent)
     show(rows)
-    solver = options.model or ScriptedDouble().name
-    name = f"semantic_{re.sub(r'[^A-Za-z0-9.-]+', '_', options.model)}" if options.solver else "semantic"
+    name = "semantic" if lent is None else f"semantic_{re.sub(r'[^A-Za-z0-9.-]+', '_', solver)}"
     write_record(name, {"solver": solver, "reply_tokens": options.reply_tokens}, rows, {})
+
+
+def run_sources(run_dir: Path) -> list[tuple[Sentinel, str]]:
+    """The proposals of a run that passed all mechanical stages, admitted or refused by a stage that asks a model."""
+    with Registry.open(run_dir / "registry", writable=False) as registry:
+        admitted = [(record.environment_id, record.source) for record in registry.environments() if record.origin == "proposal"]
+        refused = [(r.environment_id, r.source) for r in registry.refused() if r.refused_at in MODEL_STAGE_NAMES]
+    found = [(f"{name[:8]} admitted", source) for name, source in admitted] + [(name[:8], source) for name, source in refused]
+    return [(Sentinel(name, source, "unlabelled"), "") for name, source in found]
+
+
+def run_solver(run_dir: Path, reply_tokens: int) -> EngineSolver:
+    """The policy of a run's newest checkpoint."""
+    config = read_config(run_dir)
+    restored = restore_policy(run_dir, None, compute_dtype=config.policy.compute_dtype, note=print)
+    policy, evolve = restored.start, config.evolve
+    settings = dataclasses.replace(engine_settings(config), max_prompt_tokens=evolve.max_review_prompt_tokens)
+    dtype = resolve_dtype(config.policy.compute_dtype)
+    engine = EmbeddedEngine(policy.model_config, policy.tokenizer, settings, dtype=dtype)
+    engine.load_weights(restored.params, restored.step)
+    limits = PromptLimits(evolve.max_review_prompt_tokens, policy.model_config.max_positions)
+    return EngineSolver(engine, policy.tokenizer, limits)
 
 
 def corpus_sources(everything: bool) -> list[tuple[Sentinel, str]]:
@@ -109,6 +148,7 @@ def judged(group: str, sources: list[tuple[Sentinel, str]], context: Context, le
             "defect": sentinel.defect,
             "outcome": results[place].outcome.value,
             "reason": results[place].reason,
+            "lenses": [review["verdict"] for review in results[place].measures.get("reviews", ())],
             "cpu_s": round(results[place].cpu_s, 3),
         }
         for place, (sentinel, _) in enumerate(sources)
