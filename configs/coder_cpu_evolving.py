@@ -1,7 +1,7 @@
-"""Qwen2.5-Coder-0.5B-Instruct writes environments on a CPU: short exemplars and themes of one structure, 30 proposals a round.
+"""Qwen2.5-Coder-0.5B-Instruct writes environments on a CPU: the question first, 12 proposals a round.
 
 Command: .venv/bin/python -m evo_jax.train --config=configs/coder_cpu_evolving.py --config.policy.path=DIRECTORY
-Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: CPU cores, 12 GiB (10 GiB measured).
+Model: its Hugging Face directory (Apache-2.0), or a GGUF file of it. Hardware: CPU cores, 12 GiB (8.4 GiB measured).
 Results: docs/results.md.
 """
 
