@@ -13,7 +13,6 @@ is right, and nothing about any model. Defects for which nobody wrote one are le
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import re
 import sys
@@ -38,11 +37,12 @@ from env_synth.novelty import Archive
 from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.solver.http import HttpSolver
-from evo_jax.engines import engine_settings
+from evo_jax.checkpoint import CheckpointError
+from evo_jax.config import ConfigError
+from evo_jax.engines import build_engine
 from evo_jax.lent_models import EngineSolver, PromptLimits
-from evo_jax.policy.loading import resolve_dtype
+from evo_jax.policy.loading import PolicyError
 from evo_jax.restoring import restore_policy
-from evo_jax.rollouts.embedded import EmbeddedEngine
 from evo_jax.run_directory import read_config
 from tests.env_synth.scripted_double import ScriptedDouble, seed_author
 
@@ -72,8 +72,10 @@ def main() -> None:
     parser.add_argument("--reply_tokens", type=int, default=ModelStagesConfig().review_tokens, help="of reviews and opinions")
     options = parser.parse_args()
     settings = ModelStagesConfig(review_tokens=options.reply_tokens, opinion_tokens=options.reply_tokens)
-    if options.run and options.solver:
-        sys.exit("error: --run asks the run's own policy: leave --solver out")
+    if options.run is not None and (options.solver or options.model):
+        sys.exit("error: --run asks the run's own policy: leave --solver and --model out")
+    if options.only == ("corpus" if options.run is not None else "run"):
+        sys.exit(f"error: --only={options.only}: with --run there is its own group and no corpus, without it there is no run")
     solver = options.model or (ScriptedDouble().name if options.run is None else options.run.resolve().name)
     groups: dict[str, list[tuple[Sentinel, str]]] = {}
     if options.only in ("", "sentinels"):
@@ -87,7 +89,7 @@ def main() -> None:
         context = Context(AdmissionConfig(), sandbox, Archive())
         lent = Lent(HttpSolver(options.solver, options.model), settings) if options.solver else None
         if options.run is not None:
-            lent = Lent(run_solver(options.run, options.reply_tokens), settings)
+            lent = Lent(run_solver(options.run), settings)
         for group, sources in groups.items():
             rows += judged(group, sources, context, lent)
     show(rows)
@@ -104,16 +106,15 @@ def run_sources(run_dir: Path) -> list[tuple[Sentinel, str]]:
     return [(Sentinel(name, source, "unlabelled"), "") for name, source in found]
 
 
-def run_solver(run_dir: Path, reply_tokens: int) -> EngineSolver:
+def run_solver(run_dir: Path) -> EngineSolver:
     """The policy of a run's newest checkpoint."""
     config = read_config(run_dir)
     restored = restore_policy(run_dir, None, compute_dtype=config.policy.compute_dtype, note=print)
-    policy, evolve = restored.start, config.evolve
-    settings = dataclasses.replace(engine_settings(config), max_prompt_tokens=evolve.max_review_prompt_tokens)
-    dtype = resolve_dtype(config.policy.compute_dtype)
-    engine = EmbeddedEngine(policy.model_config, policy.tokenizer, settings, dtype=dtype)
+    policy = restored.start
+    config.rollout.engine, config.env_synth.model_stages.stages = "embedded", ("S8",)
+    engine = build_engine(config, policy)
     engine.load_weights(restored.params, restored.step)
-    limits = PromptLimits(evolve.max_review_prompt_tokens, policy.model_config.max_positions)
+    limits = PromptLimits(config.evolve.max_review_prompt_tokens, policy.model_config.max_positions)
     return EngineSolver(engine, policy.tokenizer, limits)
 
 
@@ -179,5 +180,5 @@ def show(rows: list[dict[str, Any]]) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except EnvSynthError as error:
+    except (EnvSynthError, ConfigError, CheckpointError, PolicyError) as error:
         sys.exit(f"error: {error}")

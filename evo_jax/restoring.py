@@ -37,9 +37,9 @@ def restore_policy(run_dir: Path, step: int | None, *, compute_dtype: str, note:
     """The policy of the checkpoint of `step`; None: of the newest readable one.
 
     Raises:
-        ConfigError: the run's adapters belong to other weights than those at its policy.path.
+        ConfigError: the run's config cannot be read, or its adapters belong to other weights than those at its policy.path.
         CheckpointError: there is no checkpoint, not that one, or none that can be read.
-        RunDirectoryError, PolicyError: the run's config or model cannot be read.
+        PolicyError: the model cannot be read.
     """
     config = read_config(run_dir)
     own = run_dir / CHECKPOINTS  # there with checkpoint.directory too, where a copy of everything was fetched

@@ -202,8 +202,9 @@ def _count(state: dict[str, Any], method: str, arguments: list[Any]) -> dict[str
         nonlocal steps
         if not is_own(code):
             return sys.monitoring.DISABLE
-        # Types are compared exactly: a class of the source could run code of its own when hashed or measured.
-        if type(function) in BUILT_IN and type(first) in CONTAINERS and function in WALKING:
+        # By identity of types: a class of the source could run code of its own when compared, hashed or measured.
+        known = any(type(function) is kind for kind in BUILT_IN) and any(type(first) is kind for kind in CONTAINERS)
+        if known and function in WALKING:
             steps += STEPS_AN_ITEM * len(first)
         return None
 
