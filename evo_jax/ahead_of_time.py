@@ -127,7 +127,7 @@ def _lowerings(report: SliceReport) -> dict[str, Callable[[], jax.stages.Lowered
         devices.require_fits(model)
         truncated = rollout.top_k > 0 or rollout.top_p < 1.0
         lengths = rollout.max_prompt_tokens, rollout.max_completion_tokens
-        report.pool = pool_shape(engine_settings(config), *lengths, truncated, devices.lane_shards)
+        report.pool = pool_shape(engine_settings(config), *lengths, rollout.group_size, truncated, devices.lane_shards)
         report.engine_bytes = _held(devices.weights(prepared_shapes(model, dtype, devices)))
         engine = functools.cache(functools.partial(lower_programs, report.pool, model, dtype, model.eos_token_ids, devices))
         found |= {name: functools.partial(lambda name: getattr(engine(), name), name) for name in ENGINE_PROGRAMS}

@@ -1,6 +1,6 @@
 """The embedded engine: continuous batching on the device that trains, prompts prefilled once for their whole group.
 
-Requests of one shape (prompt bucket, completion bucket, cut or whole vocabulary) share a pool; pools run one after the
+Requests of one shape (buckets of prompt, completion and group, cut or whole vocabulary) share a pool; pools run one after the
 other. The shape a request gets depends on the request alone, and nothing in a pool depends on lane, seat or neighbours, so
 a completion is the same bits alone and in company. Stopped between two dispatches, and gone on with from `begun`, it has
 other bits (its tokens are read in many at once) and, under the same weights, the same distribution. On a mesh every device
@@ -42,7 +42,7 @@ CACHE_TOKENS_PER_SLOT = 256
 
 @dataclasses.dataclass(frozen=True)
 class EngineSettings:
-    """Sizes of the engine. `lanes` slots share a tile (the usual group size is best); lengths in tokens."""
+    """Sizes of the engine. At most `lanes` slots share a tile (the usual group size is best); lengths in tokens."""
 
     slots: int = 32
     lanes: int = 8
@@ -140,7 +140,7 @@ class EmbeddedEngine:
         require_fits(request, self._config, self._settings.max_prompt_tokens)
         truncated = sampling.top_k > 0 or sampling.top_p < 1.0
         lengths = len(request.prompt_tokens), sampling.max_completion_tokens
-        return pool_shape(self._settings, *lengths, truncated, self._devices.lane_shards)
+        return pool_shape(self._settings, *lengths, request.group_size, truncated, self._devices.lane_shards)
 
     def _pool(self, shape: PoolShape, report: GenerateReport) -> Pool:
         assert self._weights is not None
@@ -154,13 +154,17 @@ class EmbeddedEngine:
 
 
 def pool_shape(
-    settings: EngineSettings, prompt_tokens: int, completion_tokens: int, truncated: bool, lane_shards: int
+    settings: EngineSettings, prompt_tokens: int, completion_tokens: int, group_size: int, truncated: bool, lane_shards: int
 ) -> PoolShape:
-    """The shape of the pool for such a request, on devices that cut the lanes into `lane_shards`."""
+    """The shape of the pool for such a request, on devices that cut the lanes into `lane_shards`.
+
+    A tile has no more lanes than the groups at its seats can fill: the rest would idle for as long as the pool runs.
+    """
     bucket = _bucket(prompt_tokens, settings.length_bucket_tokens)
     capacity = _multiple(completion_tokens, COMPLETION_BUCKET_TOKENS)
-    lanes = max(n for n in range(1, min(settings.lanes, settings.slots) + 1) if settings.slots % n == 0)
     seats = 2 if bucket <= LONGEST_SHARED_TILE_PROMPT and settings.slots > 1 else 1
+    most = min(settings.lanes, settings.slots, seats * group_size)
+    lanes = max(n for n in range(1, most + 1) if settings.slots % n == 0)
     tiles = _multiple(settings.slots // lanes, lane_shards)
     while tiles > lane_shards and tiles * (seats * bucket + lanes * capacity) > CACHE_TOKENS_PER_SLOT * settings.slots:
         tiles = _multiple(tiles - tiles // 2, lane_shards)

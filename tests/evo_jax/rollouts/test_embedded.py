@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from evo_jax.rollouts.embedded import EngineSettings, pool_shape
 from evo_jax.rollouts.protocol import RolloutError, RolloutRequest, SamplingParams
 from tests.evo_jax.rollouts.tiny_policy import (
     EOS,
@@ -100,6 +101,21 @@ def test_many_more_requests_than_slots_come_back_in_order_and_complete(decoder, 
     assert stats.generated_tokens == sum(len(c.tokens) for group in results for c in group)
     assert stats.prompt_tokens >= sum(len(asked.prompt_tokens) for asked in requests)
     assert 0 <= stats.idle_fraction < 0.6
+
+
+def test_single_replies_are_decoded_side_by_side(decoder):
+    engine = make_engine(decoder, slots=8, lanes=4)
+    completions = [group[0] for group in engine.generate([request(i, 4 + i, 1, 16) for i in range(8)])]
+    assert engine.stats.decode_steps == max(len(completion.tokens) for completion in completions)
+
+
+@pytest.mark.parametrize(
+    ("prompt_tokens", "group_size", "tiles", "lanes", "seats"),
+    [(64, 1, 16, 2, 2), (64, 3, 8, 4, 2), (64, 4, 4, 8, 2), (64, 50, 4, 8, 2), (300, 1, 16, 1, 1), (300, 3, 16, 2, 1)],
+)
+def test_a_tile_has_no_more_lanes_than_its_groups_fill(prompt_tokens, group_size, tiles, lanes, seats):
+    shape = pool_shape(EngineSettings(slots=32, lanes=8), prompt_tokens, 16, group_size, truncated=False, lane_shards=1)
+    assert (shape.tiles, shape.lanes, shape.seats) == (tiles, lanes, seats)
 
 
 def test_programs_are_compiled_once_a_shape(decoder):
