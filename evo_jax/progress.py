@@ -7,7 +7,7 @@ It shows and computes nothing: values come in as the trainer has them, and whate
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -80,6 +80,16 @@ class ProgressView:
         self._metrics, self._timings = dict(metrics), dict(timings)
         if "time/step" in timings:
             self._step_times_s.append(timings["time/step"])
+        self._count(metrics)
+        if self.is_plain:
+            self._print(Text(self._line()))
+
+    def earlier(self, lines: Iterable[Mapping[str, float]]) -> None:
+        """Counts the metrics of the steps before a resume, silently: what is told of a run is told of all of it."""
+        for metrics in lines:
+            self._count(metrics)
+
+    def _count(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
             if name.startswith("solve_rate/"):
                 environment = name.removeprefix("solve_rate/")
@@ -92,8 +102,6 @@ class ProgressView:
                 self._refused[stage] = self._refused.get(stage, 0) + int(value)
             elif name in ("proposals/asked", "composites/tried"):
                 self._tried += int(value)
-        if self.is_plain:
-            self._print(Text(self._line()))
 
     def _enter_phase(self, name: str) -> None:
         self._phase, self._phase_start_s = name, time.monotonic()

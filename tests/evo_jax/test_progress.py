@@ -47,6 +47,15 @@ def test_plain_lines_where_the_output_is_no_terminal() -> None:
     ]
 
 
+def test_a_resumed_run_counts_what_came_before_it() -> None:
+    stream, console = shown(terminal=False)
+    with ProgressView(8, console=console) as view:
+        view.earlier([{"step": 1.0, **METRICS}, {"step": 2.0, **METRICS}])
+        view.step(3, METRICS, TIMINGS)
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith("admissions: 12 tried, admitted 3 proposals; refused at N1 3, S0 6")
+
+
 def test_the_live_view_shows_what_a_person_waits_for() -> None:
     stream, console = shown(terminal=True)
     with ProgressView(8, console=console) as view:
