@@ -2,8 +2,8 @@
 
 Command: python -m benchmarks.semantic [--solver=URL --model=NAME | --run=RUN] [--reply_tokens=N] [--only=sentinels]. Prints one
 table and writes results/semantic.json (with a model: results/semantic_NAME.json). With a run the policy of its newest
-checkpoint is asked, and in place of the corpus about what it wrote itself and what passed the mechanical stages: nobody has
-labelled these. Without a solver a scripted double stands in, named
+checkpoint is asked, and in place of the corpus about what it wrote itself and what passed the mechanical stages, labelled by
+benchmarks/theme_truth.py where its questions are those that this knows. Without a solver a scripted double stands in, named
 so: it reviews everything as sound, and hands in the second references and verifiers that were written by hand from the prompts
 alone (tests/env_synth/seed_opinions, corpus/brute_force), so that the numbers show what second opinions see when their author
 is right, and nothing about any model. Defects for which nobody wrote one are left out then. Left out: the mechanical stages
@@ -24,10 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import write_record
+from benchmarks.theme_truth import RIGHT, labelled
 from env_synth.admission import semantic
 from env_synth.admission.asking import Asking, Lent, Subject, run_alone, run_together
 from env_synth.admission.candidate import Candidate, Context
-from env_synth.admission.records import MODEL_STAGE_NAMES, Outcome, StageResult
+from env_synth.admission.records import Outcome, StageResult
 from env_synth.admission.sentinels import Sentinel, built_in_sentinels
 from env_synth.admission.static import read_source
 from env_synth.config import AdmissionConfig, ModelStagesConfig, SandboxConfig
@@ -47,6 +48,7 @@ from evo_jax.run_directory import read_config
 from tests.env_synth.scripted_double import ScriptedDouble, seed_author
 
 CORPUS = Path(__file__).parents[1] / "tests" / "env_synth" / "corpus"
+TOGETHER = 8  # sources that a model is asked about at once
 # Broken source -> the clean one for whose prompts a second reference was written; the prompts are the same but for the defect.
 AUTHORS = {
     "off_by_one_steps": "automaton_row",
@@ -80,13 +82,13 @@ def main() -> None:
     groups: dict[str, list[tuple[Sentinel, str]]] = {}
     if options.only in ("", "sentinels"):
         groups["sentinels"] = [(sentinel, "") for sentinel in built_in_sentinels()]
-    if options.run is not None:
-        groups["run"] = run_sources(options.run)
-    elif options.only != "sentinels":
+    if options.run is None and options.only != "sentinels":
         groups["corpus"] = corpus_sources(everything=bool(options.solver))
     rows: list[dict[str, Any]] = []
     with Sandbox(SandboxConfig()) as sandbox:
         context = Context(AdmissionConfig(), sandbox, Archive())
+        if options.run is not None and options.only != "sentinels":
+            groups["run"] = run_sources(options.run, context)
         lent = Lent(HttpSolver(options.solver, options.model), settings) if options.solver else None
         if options.run is not None:
             lent = Lent(run_solver(options.run), settings)
@@ -97,13 +99,14 @@ def main() -> None:
     write_record(name, {"solver": solver, "reply_tokens": options.reply_tokens}, rows, {})
 
 
-def run_sources(run_dir: Path) -> list[tuple[Sentinel, str]]:
+def run_sources(run_dir: Path, context: Context) -> list[tuple[Sentinel, str]]:
     """The proposals of a run that passed all mechanical stages, admitted or refused by a stage that asks a model."""
     with Registry.open(run_dir / "registry", writable=False) as registry:
-        admitted = [(record.environment_id, record.source) for record in registry.environments() if record.origin == "proposal"]
-        refused = [(r.environment_id, r.source) for r in registry.refused() if r.refused_at in MODEL_STAGE_NAMES]
-    found = [(f"{name[:8]} admitted", source) for name, source in admitted] + [(name[:8], source) for name, source in refused]
-    return [(Sentinel(name, source, "unlabelled"), "") for name, source in found]
+        rows = labelled(registry, context)
+    return [
+        (Sentinel(f"{row['environment'][:8]} {row['verdict']}", row["source"], row["truth"].replace(RIGHT, "")), "")
+        for row in rows
+    ]
 
 
 def run_solver(run_dir: Path) -> EngineSolver:
@@ -135,10 +138,13 @@ def corpus_sources(everything: bool) -> list[tuple[Sentinel, str]]:
 
 def judged(group: str, sources: list[tuple[Sentinel, str]], context: Context, lent: Lent | None) -> list[dict[str, Any]]:
     """One row a source: what S8 said of it."""
+    results: dict[int, StageResult] = {}
     if lent is not None:
-        results = dict(run_together([job(sentinel, context, lent) for sentinel, _ in sources], lent))
+        for start in range(0, len(sources), TOGETHER):
+            jobs = [job(sentinel, context, lent) for sentinel, _ in sources[start : start + TOGETHER]]
+            results |= {start + place: result for place, result in run_together(jobs, lent)}
+            print(f"{group}: {len(results)} of {len(sources)} judged", file=sys.stderr)
     else:
-        results = {}
         for place, (sentinel, author) in enumerate(sources):
             double = Lent(ScriptedDouble(opinion=author or seed_author))
             results[place] = run_alone(job(sentinel, context, double), double)
