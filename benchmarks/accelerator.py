@@ -58,15 +58,13 @@ SHAPES = {
     ),
     "tiny": replace(
         MODELS["Qwen3-4B"],
-        **{
-            "vocab_size": 512,
-            "num_layers": 2,
-            "width": 64,
-            "ffn_width": 128,
-            "num_heads": 4,
-            "num_kv_heads": 2,
-            "head_size": 16,
-        },
+        vocab_size=512,
+        num_layers=2,
+        width=64,
+        ffn_width=128,
+        num_heads=4,
+        num_kv_heads=2,
+        head_size=16,
         eos_token_ids=(1,),
     ),
 }
@@ -118,8 +116,10 @@ def needed_flops(model: ModelConfig, prompt: int, completion: int, rank: int) ->
 def batch_of(case: Case) -> AdvantageBatch:
     """`--step_rows` completions of one prompt, each of which fills a row; sampled, as it were, by a uniform policy."""
     prompt = case.length // 16
-    flags.FLAGS.prompts, flags.FLAGS.group_size, flags.FLAGS.prompt_tokens = 1, STEP_ROWS.value, prompt
-    flags.FLAGS.completion_tokens = case.length - round(1.1 * prompt)
+    sizes = {"prompts": 1, "group_size": STEP_ROWS.value, "prompt_tokens": prompt}
+    sizes |= {"completion_tokens": case.length - round(1.1 * prompt)}
+    for name, size in sizes.items():
+        setattr(flags.FLAGS, name, size)
     model = SHAPES[case.shape]
     batch = make_rollouts(model.vocab_size)
     rollouts = batch.scored.rollouts
@@ -231,7 +231,7 @@ def our_command(part: str, case: Case, work: Path, attention: str = "auto") -> l
 def train_rows(case: Case, work: Path, versions: dict[str, str]) -> list[dict[str, Any]]:
     """All sides of an update in turns; a side that failed once is not tried again."""
     model, workload, batch = work / case.shape, work / "workload.npz", batch_of(case)
-    np.savez(workload, **torch_workload(batch))  # type: ignore[arg-type]
+    np.savez(workload, **torch_workload(batch))
     peer = [str(ROOT / "benchmarks" / "peers" / "torch_accelerator.py"), str(model), str(workload)]
     commands = {f"evo_jax {kernel}": our_command("ours", case, work, kernel) for kernel in ATTENTION.value}
     if TORCH_PYTHON.value:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import random
 import statistics
 import tempfile
@@ -33,11 +34,12 @@ from benchmarks.record import write_record
 from evo_jax import trainer
 from evo_jax.assembly import Ring, assemble, open_sampling_ahead
 from evo_jax.config import Config
+from evo_jax.metrics import reduce_metrics
 from evo_jax.policy.decoder import random_decoder
 from evo_jax.policy.huggingface_writing import save_huggingface
 from evo_jax.policy.loading import load_policy, read_model_config
 from evo_jax.progress import ProgressView
-from evo_jax.rollouts.protocol import Completion, OnGroup, RolloutEngine, RolloutRequest, RolloutStats
+from evo_jax.rollouts.protocol import Completion, FinishReason, OnGroup, RolloutEngine, RolloutRequest, RolloutStats
 from evo_jax.rollouts.weight_sync import sync_weights
 
 ARMS = {"in turns": (0, 0.0), "1 step": (1, 0.0), "2 steps, surplus 1/2": (2, 0.5)}
@@ -101,7 +103,7 @@ class SimulatedFleet:
         versions = request.begun[member].policy_versions.tolist() if request.begun else []
         versions += [self.policy_version] * (count - len(versions))
         tokens = np.random.default_rng((request.seed, member)).integers(5, 40_000, length)[:count].astype(np.int32)
-        reason = "abort" if count < length else "length" if length == LIMIT else "stop"
+        reason: FinishReason = "abort" if count < length else "length" if length == LIMIT else "stop"
         return Completion(tokens, np.full(count, -10.0, np.float32), "7", reason, np.array(versions, np.int32))
 
     def close(self) -> None:
@@ -185,8 +187,7 @@ def measure(ring: Ring, view: ProgressView, arm: tuple[int, float], engine: Roll
         ring.ahead = None
 
     def mean(name: str) -> float:
-        pairs = [record.metrics.get(name, (0, 1)) for record in records]
-        return sum(pair[0] for pair in pairs) / sum(pair[1] for pair in pairs)  # type: ignore[index]
+        return reduce_metrics([{name: record.metrics.get(name, (0, 1))} for record in records])[name]
 
     times = [record.clock.timings for record in records]
     return ArmTimes(
@@ -216,7 +217,7 @@ def fleets(part: str, update_s: float, ring: Ring) -> list[tuple[str, Callable[[
     draws = [[max(1, min(LIMIT, round(MEDIAN_TOKENS * rng.lognormvariate(0.0, SIGMA)))) for _ in range(48)] for _ in range(200)]
     steps = statistics.mean(map(tokens_in_turn, draws))
     shares = (1.0,) if part == "model" else SHARES
-    return [(f"{share:g}", lambda share=share: SimulatedFleet(share * update_s / steps)) for share in shares]
+    return [(f"{share:g}", functools.partial(SimulatedFleet, share * update_s / steps)) for share in shares]
 
 
 def run(ring: Ring, view: ProgressView, part: str, steps: int, console: Console) -> list[dict[str, Any]]:

@@ -14,13 +14,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from flax import nnx
+from jaxtyping import Float32, Int64
 from rich.console import Console
 from rich.table import Table
 
@@ -159,7 +160,17 @@ class TorchSide:
         return json.loads(line)
 
 
-def torch_workload(batch: AdvantageBatch) -> dict[str, np.ndarray]:
+class TorchWorkload(TypedDict):
+    """The arrays that both torch peers read: B completions of N tokens behind prompts, L tokens together."""
+
+    tokens: Int64[np.ndarray, "B L"]
+    mask: Int64[np.ndarray, "B L"]
+    completion_mask: Float32[np.ndarray, "B N"]
+    rollout_logprobs: Float32[np.ndarray, "B N"]
+    advantages: Float32[np.ndarray, " B"]
+
+
+def torch_workload(batch: AdvantageBatch) -> TorchWorkload:
     """The same rollouts unpacked: prompts padded on the left, completions on the right."""
     rollouts = batch.scored.rollouts
     longest = max(len(prompt.token_ids) for prompt in rollouts.prompts)

@@ -210,7 +210,7 @@ def _owners(tree: ast.Module) -> dict[int, str]:
         if isinstance(node, ast.ClassDef)
         and set(METHOD_PARAMETERS) <= {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
     )
-    parts: dict[str, ast.AST] = {}
+    parts: dict[str, ast.stmt] = {}
     for node in (*tree.body, *environment.body):
         if node is not environment:
             parts |= dict.fromkeys(_defined(node), node)

@@ -34,7 +34,7 @@ from evo_jax.given_environments import given_environments
 from evo_jax.policy.loading import load_policy
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.pool import EnvironmentPool
-from evo_jax.rollouts.protocol import Completion, RolloutRequest
+from evo_jax.rollouts.protocol import Completion, OnGroup, RolloutRequest, RolloutStats
 
 WARM_UP_ROUNDS = 20
 # What a step says, how a source does it, and how the double that answers does it.
@@ -111,6 +111,7 @@ class SimulatedPolicy:
     slip now and then at every step."""
 
     policy_version = 0
+    stats = RolloutStats()
     slip = 0.06
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -118,9 +119,27 @@ class SimulatedPolicy:
         self._steps: dict[str, Step] = {}  # by the text of the step
         self._written = 0
 
-    def generate(self, requests: Sequence[RolloutRequest], on_progress: object = None) -> list[list[Completion]]:
-        """As a rollout engine; every reply is a function of the request's seed and what was written before."""
-        return [[self._reply(request, place) for place in range(request.group_size)] for request in requests]
+    def load_weights(self, params: object, policy_version: int) -> None:
+        """Notes the version: there are no weights."""
+        self.policy_version = policy_version
+
+    def generate(
+        self,
+        requests: Sequence[RolloutRequest],
+        on_progress: object = None,
+        *,
+        on_group: OnGroup | None = None,
+        should_stop: object = None,
+    ) -> list[list[Completion]]:
+        """As a rollout engine, all at once; every reply is a function of the request's seed and what was written before."""
+        groups = [[self._reply(request, place) for place in range(request.group_size)] for request in requests]
+        if on_group is not None:
+            for place, group in enumerate(groups):
+                on_group(place, group)
+        return groups
+
+    def close(self) -> None:
+        """Nothing to close."""
 
     def _reply(self, request: RolloutRequest, place: int) -> Completion:
         rng = random.Random(f"{request.seed}/{place}")

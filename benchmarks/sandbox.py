@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
 from benchmarks.record import write_record
@@ -70,9 +71,8 @@ def subprocess_check() -> None:
     subprocess.run([sys.executable, "-c", PLAIN], check=True)
 
 
-def process_check(method: str) -> Callable[[], None]:
+def process_check(context: SpawnContext | ForkServerContext) -> Callable[[], None]:
     """A multiprocessing process a call."""
-    context = multiprocessing.get_context(method)
 
     def check() -> None:
         process = context.Process(target=run_plain, args=(PLAIN,))
@@ -115,14 +115,14 @@ def loop_rate(workers: list[Worker], batch: int, total: int) -> float:
         selector.register(worker, selectors.EVENT_READ)
     while done < asked:
         for key, _ in selector.select(1.0):
-            worker = key.fileobj
-            assert isinstance(worker, Worker)
-            reply = worker.advance()
+            ready = key.fileobj
+            assert isinstance(ready, Worker)
+            reply = ready.advance()
             if reply is not None:
                 assert reply[0] == 1.0
                 done += batch
                 if asked < total:
-                    worker.begin_verify(case)
+                    ready.begin_verify(case)
                     asked += batch
     selector.close()
     return done / (time.perf_counter() - started)
@@ -187,8 +187,8 @@ def measure(rounds: int, quick: bool) -> dict[str, list[float]]:
             cpu = cpu_s(sandbox)
             note("python -c a call, ms", 1e3 * seconds(subprocess_check, 5))
             note("python -c a call, CPU ms", 1e3 * (cpu_s(sandbox) - cpu) / 5)
-            note("multiprocessing spawn, ms", 1e3 * seconds(process_check("spawn"), 2))
-            note("multiprocessing forkserver, ms", 1e3 * seconds(process_check("forkserver"), 5))
+            note("multiprocessing spawn, ms", 1e3 * seconds(process_check(multiprocessing.get_context("spawn")), 2))
+            note("multiprocessing forkserver, ms", 1e3 * seconds(process_check(multiprocessing.get_context("forkserver")), 5))
             workers = [worker for _ in range(4) if isinstance(worker := sandbox.open(SOURCE), Worker)]
             ask = partial(workers[0].verify, {"a": 561, "b": 77}, "638", "638")
             single = seconds(ask, 1000 * scale)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from env_synth.config import SandboxConfig, ScoringConfig
-from env_synth.contract import Instance, Split
+from env_synth.contract import Failure, Instance, Split
 from env_synth.environment import open_environment
 from env_synth.instances import draw_instances
 from env_synth.sandbox.host import Sandbox
@@ -43,9 +43,12 @@ def drawn_instances(levels: list[int], count: int) -> list[tuple[str, Instance]]
     with Sandbox(SandboxConfig()) as sandbox:
         for name, source in seed_sources().items():
             environment = open_environment(sandbox, source, trusted=True)
+            assert not isinstance(environment, Failure), environment
             with environment:
                 for level in levels:
-                    found += [(name, instance) for instance in draw_instances(environment, Split.TRAIN, level, count).instances]
+                    drawn = draw_instances(environment, Split.TRAIN, level, count)
+                    assert not isinstance(drawn, Failure), drawn
+                    found += [(name, instance) for instance in drawn.instances]
     return found
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import write_record
-from env_synth.contract import Instance, Split
+from env_synth.contract import AnswerType, Family, Instance, Split
 from evo_jax.advantages import compute_advantages
 from evo_jax.config import Config
 from evo_jax.learner import Learner
@@ -58,7 +58,7 @@ class Prompts:
         first = self.state["next"]
         self.state = {"next": first + count}
         names = [str(number) for number in range(first, first + count)]
-        return [Instance(name, "even", Split.TRAIN, 0, 0, "", {}, {}, "", "compute", "int", "") for name in names]
+        return [Instance(name, "even", Split.TRAIN, 0, 0, "", {}, {}, "", Family.COMPUTE, AnswerType.INT, "") for name in names]
 
 
 def prompt_of(instance: Instance) -> Prompt:

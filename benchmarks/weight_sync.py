@@ -122,16 +122,20 @@ def measure_shape(shape: Shape, options: argparse.Namespace) -> tuple[float, dic
         weights = transport.publish(params, 0)
         with running_server(options, weights) as client:
             written, writes = [weights], []
+
+            def publish(version: int) -> None:
+                written.append(transport.publish(params, version))
+
             for version in range(1, options.repeats + 1):
-                writes.append(measure(lambda number=version: written.append(transport.publish(params, number))))
+                writes.append(measure(functools.partial(publish, version)))
                 transport.retire(weights := written[-1])
             timings = {"write": functools.reduce(Timing.__add__, writes)}
             timings |= against_server(client, weights, options.repeats)
         del params
         release_freed_memory()
         file = weights.directory / "model.safetensors"
-        version, save, load = torch_save_and_load(options, file, transport.root / "tensors.pt")
-        return file.stat().st_size / 1e9, timings | {"torch save": save, "torch load": load}, version
+        torch_version, save, load = torch_save_and_load(options, file, transport.root / "tensors.pt")
+        return file.stat().st_size / 1e9, timings | {"torch save": save, "torch load": load}, torch_version
     finally:
         transport.close()
 

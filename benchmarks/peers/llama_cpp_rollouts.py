@@ -7,6 +7,8 @@ tokens. The engine batches the B requests continuously; end of sequence is ignor
 prompts are one request for n completions, so that the engine reads them once. Left out: HTTP.
 """
 
+from __future__ import annotations
+
 import collections
 import concurrent.futures
 import json
@@ -16,7 +18,7 @@ import time
 import xllamacpp
 
 
-def start(path, threads, prompts, new_tokens):
+def start(path: str, threads: int, prompts: list[list[int]], new_tokens: int) -> xllamacpp.Server:
     """A server with a slot for each prompt."""
     params = xllamacpp.CommonParams()
     params.model.path = path
@@ -28,13 +30,13 @@ def start(path, threads, prompts, new_tokens):
     return xllamacpp.Server(params)
 
 
-def generate(server, prompts, new_tokens):
+def generate(server: xllamacpp.Server, prompts: list[list[int]], new_tokens: int) -> int:
     """One run; returns how many tokens it made."""
     wanted = {"n_predict": new_tokens, "ignore_eos": True, "temperature": 1.0, "samplers": ["temperature"]}
 
     groups = collections.Counter(map(tuple, prompts))
 
-    def complete(prompt, count):
+    def complete(prompt: tuple[int, ...], count: int) -> int:
         answer = server.handle_completions({"prompt": list(prompt), "n": count, "cache_prompt": False, **wanted})
         # `usage` tells of one of the n completions; each ran into the limit.
         return sum(new_tokens for choice in answer["choices"] if choice["finish_reason"] == "length")
@@ -43,7 +45,7 @@ def generate(server, prompts, new_tokens):
         return sum(clients.map(complete, groups.keys(), groups.values()))
 
 
-def main():
+def main() -> None:
     """Answer calls until stdin ends; a server is kept as long as the number of prompts is the same."""
     path, threads = sys.argv[1], int(sys.argv[2])
     server, slots = None, 0

@@ -7,6 +7,8 @@ adapters on all seven projections, written out here. Logits are computed and rec
 completion fills its row. Prints one line of JSON: seconds of each update after the first, loss and gradient norm of the first.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
@@ -22,19 +24,19 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 class Adapted(torch.nn.Module):
     """A frozen projection with an adapter beside it; alpha equals rank."""
 
-    def __init__(self, base, rank):
+    def __init__(self, base: torch.nn.Linear, rank: int) -> None:
         super().__init__()
         self.base = base
         device = base.weight.device
         self.down = torch.nn.Parameter(torch.randn(rank, base.in_features, device=device) * base.in_features**-0.5)
         self.up = torch.nn.Parameter(torch.zeros(base.out_features, rank, device=device))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The base's product and the adapter's."""
         return self.base(x) + (x @ self.down.T.to(x.dtype)) @ self.up.T.to(x.dtype)
 
 
-def adapt(model, rank):
+def adapt(model: transformers.PreTrainedModel, rank: int) -> None:
     """Freezes the model and puts adapters beside its projections."""
     model.requires_grad_(False)
     for layer in model.model.layers:
@@ -44,13 +46,15 @@ def adapt(model, rank):
                     setattr(block, name, Adapted(getattr(block, name), rank))
 
 
-def chunk_logprobs(hidden, weight, targets):
+def chunk_logprobs(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Log-probs of `targets` from the hidden states before them."""
     logits = (hidden @ weight.T.to(hidden.dtype)).float()
     return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
 
 
-def row_loss(model, row, denominator, chunk):
+def row_loss(
+    model: transformers.PreTrainedModel, row: dict[str, torch.Tensor], denominator: torch.Tensor, chunk: int
+) -> torch.Tensor:
     """The objective of torch_learner.py for one row without padding, logits `chunk` tokens at a time."""
     tokens = row["tokens"][row["mask"] > 0]
     new = int(row["completion_mask"].sum())
@@ -67,7 +71,13 @@ def row_loss(model, row, denominator, chunk):
     return -(correction * objective).sum() / denominator
 
 
-def update(model, optimizer, work, chunk, device):
+def update(
+    model: transformers.PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    work: dict[str, torch.Tensor],
+    chunk: int,
+    device: str,
+) -> tuple[float, float]:
     """One update over all rows; returns loss and gradient norm."""
     total, denominator = 0.0, work["completion_mask"].sum()
     for b in range(len(work["tokens"])):
@@ -85,7 +95,7 @@ def update(model, optimizer, work, chunk, device):
     return total, norm
 
 
-def main():
+def main() -> None:
     """Reads the model and the workload, measures, prints."""
     directory, workload, rank, repeats, chunk = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
     device = "cuda" if torch.cuda.is_available() else "cpu"

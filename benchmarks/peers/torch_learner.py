@@ -6,6 +6,8 @@ Each line on stdin ("float32" or "bfloat16") is one update, answered by one line
 gradient norm. Logits are only computed where a completion token is predicted (`logits_to_keep`).
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
@@ -15,7 +17,9 @@ import torch
 import transformers
 
 
-def token_logprobs(model, tokens, mask, completion_tokens, temperature):
+def token_logprobs(
+    model: transformers.PreTrainedModel, tokens: torch.Tensor, mask: torch.Tensor, completion_tokens: int, temperature: float
+) -> torch.Tensor:
     """Log-probs of the last `completion_tokens` of each row; prompts are padded on the left, completions on the right."""
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     out = model(
@@ -26,7 +30,9 @@ def token_logprobs(model, tokens, mask, completion_tokens, temperature):
     return logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
 
 
-def update(model, optimizer, work, rows, dtype):
+def update(
+    model: transformers.PreTrainedModel, optimizer: torch.optim.Optimizer, work: dict[str, torch.Tensor], rows: int, dtype: str
+) -> tuple[float, float]:
     """One update over the whole workload; returns loss and gradient norm."""
     count, completion_tokens = work["rollout_logprobs"].shape
     denominator = work["completion_mask"].sum()
@@ -49,7 +55,7 @@ def update(model, optimizer, work, rows, dtype):
     return total, float(norm)
 
 
-def main():
+def main() -> None:
     """Reads the model and the workload, then answers one line per update."""
     directory, workload, threads, rows = sys.argv[1:]
     torch.set_num_threads(int(threads))

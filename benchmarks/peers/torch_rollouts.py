@@ -6,6 +6,8 @@ Each line on stdin, {"dtype", "prompts" [B][n], "new_tokens"}, is one call of ge
 CPU seconds, tokens. End of sequence is off, so that every completion has exactly `new_tokens`.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
@@ -14,7 +16,7 @@ import torch
 import transformers
 
 
-def generate(model, prompts, new_tokens):
+def generate(model: transformers.PreTrainedModel, prompts: list[list[int]], new_tokens: int) -> int:
     """One sampled call; returns how many tokens it made."""
     width = max(map(len, prompts))
     tokens = torch.tensor([[0] * (width - len(row)) + row for row in prompts], device=model.device)
@@ -35,7 +37,7 @@ def generate(model, prompts, new_tokens):
     return (out.shape[1] - width) * out.shape[0]
 
 
-def main():
+def main() -> None:
     """Answer calls until stdin ends, on a GPU where there is one."""
     directory, threads = sys.argv[1], int(sys.argv[2])
     torch.set_num_threads(threads)
