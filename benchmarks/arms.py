@@ -1,9 +1,9 @@
 """Which data teaches what: evaluations of several trained policies side by side, each against the untrained one and the first.
 
-Command: python -m benchmarks.arms --before=BASE.json --arms=fixed=A.json+B.json,evolving=C.json+D.json,... The files are what
-`python -m evo_jax.evaluate --out` wrote, one for each training seed of an arm. Replies of all seeds count together, so that
-intervals over problems are of the arm's mean; each seed's own rate stands beside it. Prints one table and writes
-results/arms.json. Left out: training and sampling, and a test over seeds, of which there are too few.
+Command: python -m benchmarks.arms --before=BASE.json --arms=fixed=A.json+B.json,evolving=C.json+D.json,... [--name=arms]. The
+files are what `python -m evo_jax.evaluate --out` wrote, one for each training seed of an arm. Replies of all seeds count
+together, so that intervals over problems are of the arm's mean; each seed's own rate stands beside it. Prints one table and
+writes results/NAME.json. Left out: training and sampling, and a test over seeds, of which there are too few.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from evo_jax.suites.report import read_evaluation, require_same_settings
 
 BEFORE = flags.DEFINE_string("before", "", "Evaluation of the untrained policy.")
 ARMS = flags.DEFINE_list("arms", [], "NAME=FILE+FILE of each arm, a file a seed; the others are compared with the first, too.")
+NAME = flags.DEFINE_string("name", "arms", "Name of the file under results/.")
 
 COUNTED = ("solved", "samples", "invalid", "tokens", "truncated")
 
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     show(rows)
-    print(write_record("arms", {**before["settings"], "measured_at": before["commit"]}, rows, {}))
+    print(write_record(NAME.value, {**before["settings"], "measured_at": before["commit"]}, rows, {}))
     return 0
 
 
