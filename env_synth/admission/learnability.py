@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from env_synth.admission.records import STAGE_NAMES, AdmissionReport
+from env_synth.admission.records import COMPUTES_THE_SAME, STAGE_NAMES, AdmissionReport
 
 TARGET = 0.3
 WIDTH = 0.15
@@ -81,6 +81,8 @@ def refused_reward(stage: str, call: str = "", stages: Sequence[str] = STAGE_NAM
 
 def proposer_reward(report: AdmissionReport, rule: RewardRule = RewardRule()) -> float:
     """The reward of a report; one that was admitted without calibration earns 1.0, because nothing tells it from others."""
+    if report.reason == COMPUTES_THE_SAME:
+        return 0.0  # as any copy: paid by the stage it got to, copies in other code would be the safest thing to send
     if not report.admitted:
         punished = rule.refusal_penalty > 0.0 and report.refused_at in PENALISED
         evidence = next((result.evidence for result in report.stages if result.stage == report.refused_at), {})

@@ -22,6 +22,7 @@ import numpy as np
 from env_synth.admission.asking import Asking, AskVectors, Subject, model_stage
 from env_synth.admission.candidate import Candidate, Context, RefusalError
 from env_synth.admission.levels import sampled_levels
+from env_synth.admission.records import COMPUTES_THE_SAME
 from env_synth.admission.static import read_source
 from env_synth.admission.wrong_answers import same_value
 from env_synth.contract import ArchivedSource, Failure, Family, Proposal, environment_id
@@ -102,7 +103,7 @@ def _judge(
     for value, identity in alike:
         if _computes_the_same(subject.candidate, sources[identity], subject.context):
             evidence = {"expected": "another answer to some instance of one of the two", "got": identity}
-            raise RefusalError("computes_the_same", evidence, {**measures, "novelty": 0.0})
+            raise RefusalError(COMPUTES_THE_SAME, evidence, {**measures, "novelty": 0.0})
         other = _behaviour_of(sources[identity], subject.context)
         distance = 1.0 if own is None or other is None else behaviour_distance(own, other)
         likeness = min(1.0, (value - threshold) / max(1e-9, 1.0 - threshold))

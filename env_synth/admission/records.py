@@ -15,6 +15,7 @@ from env_synth.contract import AnswerType, EnvironmentInfo, Family
 from env_synth.errors import ContractError
 
 HOST_FAULT = "host_fault"  # the reason of a stage that the machine kept from its verdict
+COMPUTES_THE_SAME = "computes_the_same"  # N2's reason for a copy in other code
 STAGE_NAMES: tuple[str, ...] = ("S0", "N1", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "N2")
 MODEL_STAGE_NAMES = MODEL_STAGES
 

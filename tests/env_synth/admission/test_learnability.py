@@ -84,6 +84,8 @@ def test_the_reward_of_a_report() -> None:
     assert proposer_reward(admitted(calibrated)) == admitted_reward(10, 32, 0.5, 1.0)
     assert proposer_reward(admitted(StageResult("S7", Outcome.PASSED))) == 1.0
     assert proposer_reward(admitted(StageResult("N1", Outcome.REFUSED, "copy_of"))) == 0.0
+    same = StageResult("N2", Outcome.REFUSED, "computes_the_same")
+    assert proposer_reward(admitted(calibrated, same)) == 0.0
     stub = StageResult("S1", Outcome.REFUSED, "generate_bad_output", {"call": "generate"})
     assert proposer_reward(admitted(stub)) == 0.0
 
