@@ -1,16 +1,15 @@
 """Which of a run's own environments are right: each reference beside the answer that its theme asks for.
 
-Command: python -m benchmarks.theme_truth --run_dir=RUN, of a run of configs/coder_cpu_evolving.py. There the question of each
-proposal is one of 48 themes, and here stands what each of them asks, written by hand from its words alone. A source is right
-when its reference agrees on every instance drawn, with the numbers taken from the prompt, as the solver sees them. Prints what
-the stages with a model made of the right and of the wrong ones, and every admitted source; writes results/truth_NAME.json.
-Left out: whether a prompt says what the theme says (those that don't repeat its sentences are marked, for somebody to read),
-and sources that no stage with a model saw.
+Command: python -m benchmarks.theme_truth --run_dir=RUN, of a run of configs/coder_cpu_evolving.py. There each proposal is asked
+for one of 48 themes, and here stands what each of them asks, written by hand from its words alone. A source is right when its
+reference agrees on every instance drawn with what the prompt asks, with the numbers taken from the prompt, as the solver sees
+it. Prints what the stages with a model made of the right and of the wrong ones, and every admitted source; writes
+results/truth_NAME.json. Left out: prompts in other words than those of any theme, which somebody has to read, and sources that
+no stage with a model saw.
 """
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 import sys
@@ -38,7 +37,7 @@ from env_synth.sandbox.host import Sandbox
 
 RUN_DIR = flags.DEFINE_string("run_dir", "", "Run directory.")
 
-RIGHT = "right"
+RIGHT, REWORDED = "right", "in other words"
 INSTANCES_PER_LEVEL, LEVELS = 8, 6
 FIRST_INDEX = 60_000  # of the training split: no stage draws from here
 
@@ -106,29 +105,22 @@ ANSWERS: tuple[Callable[[list[int], int], int], ...] = (
 TRUTH = dict(zip(THEMES, ANSWERS, strict=True))
 
 
-def theme_of(source: str) -> str:
-    """The theme that a source's attribute `question` holds; "" where it has none, or another."""
-    for node in ast.walk(ast.parse(source)):
-        match node:
-            case ast.Assign(targets=[ast.Name(id="question")], value=ast.Constant(value=str(text))) if text in TRUTH:
-                return text
-    return ""
+def asked_by(prompt: str) -> str:
+    """The theme whose sentences, but for the first, stand in a prompt; "" where there is none."""
+    return next((theme for theme in THEMES if theme.split(". ", 1)[1] in prompt), "")
 
 
 def label(candidate: Candidate, context: Context) -> dict[str, Any]:
-    """Theme, truth (RIGHT, or what is wrong on some instance of the first levels), and whether the prompt has other words."""
-    theme = theme_of(candidate.proposal.source)
-    if not theme:
-        return {"theme": "", "truth": "another question", "reworded": True}
-    truth, reworded = RIGHT, False
+    """`asked`, the theme of the prompts; `truth`: RIGHT, REWORDED, or what is wrong on some instance of the first levels."""
+    asked, truth = "", RIGHT
     try:
         for level, index in product(range(LEVELS), range(FIRST_INDEX, FIRST_INDEX + INSTANCES_PER_LEVEL)):
             drawn = candidate.draw(context, index, level)
-            reworded = reworded or theme.split(". ", 1)[1] not in drawn.prompt
-            truth = _wrong(theme, drawn) or truth
+            asked = asked_by(drawn.prompt)
+            truth = (_wrong(asked, drawn) or truth) if asked else REWORDED
     except RefusalError as error:
         truth = f"fails ({error.reason})"
-    return {"theme": theme, "truth": truth, "reworded": reworded}
+    return {"asked": asked, "truth": truth}
 
 
 def _wrong(theme: str, drawn: Drawn) -> str:
@@ -181,12 +173,11 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         table.add_row(verdict, *(str(counts[verdict, truth]) for truth in truths))
     table.add_row("all", *(str(sum(row["truth"] == truth for row in rows)) for truth in truths))
     admitted = Table(title="admitted")
-    for column in ("step", "environment", "truth", "prompt reworded", "theme"):
+    for column in ("step", "environment", "truth", "what the prompt asks"):
         admitted.add_column(column)
     for row in rows:
         if row["verdict"] == "admitted":
-            reworded = "yes" if row["reworded"] else ""
-            admitted.add_row(str(row["step"]), row["environment"][:8], row["truth"], reworded, row["theme"])
+            admitted.add_row(str(row["step"]), row["environment"][:8], row["truth"], row["asked"])
     Console(width=150).print(table, admitted)
 
 
