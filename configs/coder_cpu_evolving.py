@@ -102,11 +102,13 @@ def get_config() -> Config:
     config.evolve.reply_opening = OPENING
     config.evolve.composites_per_round = 0
     config.env_synth.model_stages.stages = ("S9", "N2")
-    # N2's floor is the variety of the ten seeds: to it all puzzles about lists are one. It rewards, and refuses nothing.
-    config.env_synth.model_stages.noted = ("N2",)
-    # Two of four guesses at a small number agree by chance: a weak solver's word against a reference needs six of eight.
+    # N2's floor is the variety of the ten seeds, and to it all puzzles about lists are one: what computes the same is refused.
+    config.env_synth.model_stages.min_novelty = 0.0
+    # Nobody writes a second reference here, and this solver's word alone against one was wrong 16 times of 26
+    # (docs/results.md): it counts where six of eight replies say so on every instance.
     config.env_synth.model_stages.calibration_replies = 8
     config.env_synth.model_stages.plurality_reply_fraction = 0.75
+    config.env_synth.model_stages.plurality_instance_fraction = 1.0
     config.lora.rank = 32
     config.lora.alpha = 64.0
     config.objective.advantage_scaling = "group_std"
