@@ -34,7 +34,7 @@ from evo_jax.packing import pack, packed_fraction
 from evo_jax.progress import ProgressView
 from evo_jax.records import AdvantageBatch, PromptBatch, RolloutBatch
 from evo_jax.report.page import write_report
-from evo_jax.report.run_files import read_run_files
+from evo_jax.report.run_files import read_metrics
 from evo_jax.report.summary import write_summary
 from evo_jax.rewards import randomise_rewards, score_rollouts
 from evo_jax.rollouts.batches import to_requests, to_rollout_batch
@@ -64,7 +64,7 @@ def run(config: Config, directory: Path, *, resume: bool, link: Link | None = No
             ring.write_metrics(first.metrics)
             ring.write_timings(first.timings)
         else:
-            view.earlier(read_run_files(directory).metrics)
+            view.earlier(read_metrics(directory))
         stopped_by = stop.anywhere()
         while ring.step < config.steps and not stopped_by:
             record = train_step(ring, view)

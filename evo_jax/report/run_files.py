@@ -48,13 +48,18 @@ def read_run_files(run_dir: Path) -> RunFiles:
         name=run_dir.resolve().name,
         config=config,
         provenance={key: value for key, value in written.items() if key != "config"} if "config" in written else {},
-        metrics=_lines(run_dir / "metrics.jsonl"),
+        metrics=read_metrics(run_dir),
         timings=_lines(run_dir / "timings.jsonl"),
         evaluations=_lines(run_dir / "evaluations.jsonl"),
         samples=[_SAMPLE | line for line in _lines(run_dir / "samples.jsonl")],
         checkpoints=_checkpoints(run_dir / "checkpoints", config),
         exports=sorted(str(path.parent.relative_to(run_dir)) for path in run_dir.glob("*/config.json")),
     )
+
+
+def read_metrics(run_dir: Path) -> list[Line]:
+    """The metrics of each step, and nothing else of `run_dir`: samples can be large."""
+    return _lines(run_dir / "metrics.jsonl")
 
 
 def _json(path: Path) -> Line:
