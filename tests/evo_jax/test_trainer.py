@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -92,17 +93,18 @@ def test_killed_three_times_and_resumed_the_metrics_are_bit_identical(
     kills = 0
     for attempt in range(12):
         arguments = command(tmp_path / "run", tiny_policy_path, *(["--resume"] if attempt else []))
-        process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            # Long enough to pass the start and the compilations, which make up most of so small a run.
-            process.wait(timeout=rng.uniform(8.0, 30.0) if kills < 3 else 300.0)
-        except subprocess.TimeoutExpired:
+        process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        # By what it says, not by the clock: a whole run says 17 lines and more, however fast the machine is.
+        wanted = rng.randint(3, 15)
+        if kills < 3 and len(list(islice(process.stdout, wanted))) == wanted:
+            time.sleep(rng.uniform(0.0, 0.5))
             process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.communicate()
             kills += 1
             continue
-        assert process.stderr is not None
-        assert process.returncode == 0, process.stderr.read().decode()
+        _, errors = process.communicate(timeout=300.0)
+        assert process.returncode == 0, errors
         break
     assert kills, "the run ended before it was killed"
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
