@@ -116,8 +116,8 @@ def needed_flops(model: ModelConfig, prompt: int, completion: int, rank: int) ->
 def batch_of(case: Case) -> AdvantageBatch:
     """`--step_rows` completions of one prompt, each of which fills a row; sampled, as it were, by a uniform policy."""
     prompt = case.length // 16
-    sizes = {"prompts": 1, "group_size": STEP_ROWS.value, "prompt_tokens": prompt}
-    sizes |= {"completion_tokens": case.length - round(1.1 * prompt)}
+    completion = case.length - round(1.1 * prompt)
+    sizes = {"prompts": 1, "group_size": STEP_ROWS.value, "prompt_tokens": prompt, "completion_tokens": completion}
     for name, size in sizes.items():
         setattr(flags.FLAGS, name, size)
     model = SHAPES[case.shape]

@@ -4,8 +4,8 @@ Command: python -m benchmarks.reward_rules --run=RUN [--penalty=0.2], of a run o
 every verdict in the registry anew. Prints, for each rule, the mean reward by how far a proposal got, how many groups (what was
 proposed for one theme in one round) get different rewards for their members, and how often a right source is paid more than a
 wrong one (by benchmarks/theme_truth.py, among those past the mechanical stages; ties count half); writes
-results/rewards_NAME.json. Left out: what a policy becomes under each rule, which takes a run each, and proposals that the
-registry doesn't keep: repeated or unreadable ones.
+results/rewards_NAME.json. Left out: what a policy becomes under each rule, which takes a run each, proposals that the registry
+doesn't keep (repeated or unreadable ones), and, from the pairs, prompts in other words, which nobody has labelled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import write_record
-from benchmarks.theme_truth import RIGHT, labelled
+from benchmarks.theme_truth import REWORDED, RIGHT, labelled
 from env_synth.admission.candidate import Context
 from env_synth.admission.learnability import PENALISED, RewardRule, proposer_reward
 from env_synth.admission.records import MODEL_STAGE_NAMES, AdmissionReport
@@ -76,16 +76,14 @@ def row_of(
         row[fate] = round(statistics.mean(rewards), 3) if rewards else None
     several = [rewards for group, rewards in groups.items() if sum(other == group for _, other in reports) > 1]
     row["groups with a signal"] = f"{sum(len(rewards) > 1 for rewards in several)} of {len(several)}"
-    row["right over wrong"] = round(
-        _above([paid[i] for i, ok in right.items() if ok], [paid[i] for i, ok in right.items() if not ok]), 3
-    )
+    row["right over wrong"] = _above([paid[i] for i, ok in right.items() if ok], [paid[i] for i, ok in right.items() if not ok])
     return row
 
 
-def _above(these: Sequence[float], those: Sequence[float]) -> float:
-    """How often one of `these` is greater than one of `those`; ties count half."""
+def _above(these: Sequence[float], those: Sequence[float]) -> float | None:
+    """How often one of `these` is greater than one of `those`; ties count half. None without a pair."""
     pairs = [(a > b) + 0.5 * (a == b) for a in these for b in those]
-    return statistics.mean(pairs) if pairs else float("nan")
+    return round(statistics.mean(pairs), 3) if pairs else None
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
@@ -109,7 +107,7 @@ def main() -> None:
         reports = reports_of(registry)
     if not reports:
         sys.exit(f"error: {options.run} has no verdict on a proposal")
-    right = {row["environment"]: row["truth"] == RIGHT for row in truths}
+    right = {row["environment"]: row["truth"] == RIGHT for row in truths if row["truth"] != REWORDED}
     rows = [row_of(name, rule, reports, right) for name, rule in rules(options.penalty).items()]
     show(rows)
     settings = {"penalty": options.penalty, "proposals": len(reports)}

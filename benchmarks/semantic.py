@@ -103,10 +103,11 @@ def run_sources(run_dir: Path, context: Context) -> list[tuple[Sentinel, str]]:
     """The proposals of a run that passed all mechanical stages, admitted or refused by a stage that asks a model."""
     with Registry.open(run_dir / "registry", writable=False) as registry:
         rows = labelled(registry, context)
-    return [
-        (Sentinel(f"{row['environment'][:8]} {row['verdict']}", row["source"], row["truth"].replace(RIGHT, "")), "")
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        defect = "" if row["truth"] == RIGHT else row["truth"]
+        found.append((Sentinel(f"{row['environment'][:8]} {row['verdict']}", row["source"], defect), ""))
+    return found
 
 
 def run_solver(run_dir: Path) -> EngineSolver:
