@@ -12,8 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from types import FrameType
 
 PR_SET_PDEATHSIG = 1
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -32,10 +30,14 @@ def supervised(work: Callable[[], int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    # Until there is somebody to hand them on to, signals wait.
-    usual = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    # They wait to be fetched: a handler could miss the one that comes right before a wait for the child begins.
+    awaited = (*_FORWARDED, signal.SIGCHLD)
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    # Without a handler, even one never called, a system may throw SIGCHLD away.
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, usual)
         _end_with(parent)
         # Out of the terminal's reach: it would send each Ctrl-C to both, and a second one means to stop at once.
@@ -43,15 +45,13 @@ def supervised(work: Callable[[], int]) -> int:
         # absl's faulthandler walks the stacks of threads that still run, and can crash at it with another signal.
         signal.signal(signal.SIGABRT, signal.SIG_DFL)
         return work()
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        with suppress(ProcessLookupError):
+    ended, status = 0, 0
+    while not ended:
+        number = signal.sigwait(awaited)
+        if number in _FORWARDED:
             os.kill(child, number)
-
-    for number in _FORWARDED:
-        signal.signal(number, hand_on)
-    signal.pthread_sigmask(signal.SIG_SETMASK, usual)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        ended, status = os.waitpid(child, os.WNOHANG)
+    code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else _told(signal.Signals(-code))
 
 

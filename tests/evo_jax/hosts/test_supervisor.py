@@ -16,7 +16,8 @@ got = []
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda number, _: got.append(number))
 print("ready", flush=True)
-signal.pause()
+while not got:
+    time.sleep(0.01)
 time.sleep(0.3)
 print(*got)
 return 128 + got[0]
@@ -88,6 +89,16 @@ def test_a_signal_to_stop_reaches_the_work_once(number: signal.Signals) -> None:
     supervisor.send_signal(number)
     assert supervisor.communicate(timeout=TIMEOUT_S)[0] == f"{int(number)}\n"
     assert supervisor.returncode == 128 + number
+
+
+def test_the_end_of_the_work_is_seen_where_children_used_to_be_ignored() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        supervisor = start("return 7")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    supervisor.communicate(timeout=TIMEOUT_S)
+    assert supervisor.returncode == 7
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is told to its children on Linux alone")
