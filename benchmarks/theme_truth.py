@@ -1,6 +1,6 @@
 """Which of a run's own environments are right: each reference beside the answer that its theme asks for.
 
-Command: python -m benchmarks.theme_truth --run_dir=RUN, of a run of configs/coder_cpu_evolving.py. There each proposal is asked
+Command: python -m benchmarks.theme_truth --run=RUN, of a run of configs/coder_cpu_evolving.py. There each proposal is asked
 for one of 48 themes, and here stands what each of them asks, written by hand from its words alone. A source is right when its
 reference agrees on every instance drawn with what the prompt asks, with the numbers taken from the prompt, as the solver sees
 it. Prints what the stages with a model made of the right and of the wrong ones, and every admitted source; writes
@@ -10,6 +10,7 @@ no stage with a model saw.
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
 import sys
@@ -19,7 +20,6 @@ from itertools import accumulate, pairwise, product
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
@@ -34,8 +34,6 @@ from env_synth.errors import EnvSynthError
 from env_synth.novelty import Archive
 from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
-
-RUN_DIR = flags.DEFINE_string("run_dir", "", "Run directory.")
 
 RIGHT, REWORDED = "right", "in other words"
 INSTANCES_PER_LEVEL, LEVELS = 8, 6
@@ -181,26 +179,22 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     Console(width=150).print(table, admitted)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main() -> None:
     """Reads, labels, prints, writes."""
-    if len(arguments) > 1 or not RUN_DIR.value:
-        print("error: --run_dir=RUN is needed", file=sys.stderr)
-        return 2
-    path = Path(RUN_DIR.value)
-    try:
-        with Registry.open(path / "registry", writable=False) as registry, Sandbox(SandboxConfig()) as sandbox:
-            rows = labelled(registry, Context(AdmissionConfig(), sandbox, Archive()))
-    except EnvSynthError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="run directory")
+    path = parser.parse_args().run
+    with Registry.open(path / "registry", writable=False) as registry, Sandbox(SandboxConfig()) as sandbox:
+        rows = labelled(registry, Context(AdmissionConfig(), sandbox, Archive()))
     if not rows:
-        print(f"error: no stage with a model has seen a proposal of {path}", file=sys.stderr)
-        return 1
+        sys.exit(f"error: no stage with a model has seen a proposal of {path}")
     show(rows)
     settings = {"instances_per_level": INSTANCES_PER_LEVEL, "levels": LEVELS}
     print(write_record(f"truth_{path.resolve().name}", settings, rows, {}))
-    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    try:
+        main()
+    except EnvSynthError as error:
+        sys.exit(f"error: {error}")
