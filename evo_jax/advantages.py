@@ -39,7 +39,7 @@ class GroupStatistics:
 
 
 def group_statistics(scored: ScoredBatch) -> GroupStatistics:
-    """Statistics of every group, in float64. A truncated completion counts as reward 0, whatever it scored.
+    """Statistics of every group, in float64. A truncated completion counts as reward 0, or as a lower one that it scored.
 
     Raises ScoredBatchError for a valid reward that is not finite, and for arrays that do not fit the prompts.
     """
@@ -58,8 +58,9 @@ def group_statistics(scored: ScoredBatch) -> GroupStatistics:
             "a failure must be masked out with valid=False"
         )
     valid = scored.valid.reshape(shape)
-    counted = scored.valid & ~rollouts.truncated
-    rewards = np.where(counted, scored.rewards, 0.0).astype(np.float64).reshape(shape)
+    # At 0 a cut-off reply would be the best of a group that pays penalties.
+    earned = np.where(rollouts.truncated, np.minimum(scored.rewards, 0.0), scored.rewards)
+    rewards = np.where(scored.valid, earned, 0.0).astype(np.float64).reshape(shape)
     counts = valid.sum(axis=1)
     mean = rewards.sum(axis=1) / np.maximum(counts, 1)
     deviation = np.where(valid, rewards - mean[:, None], 0.0)

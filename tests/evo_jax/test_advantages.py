@@ -67,6 +67,15 @@ def test_truncated_counts_as_zero_in_the_baseline(make_scored):
     assert masked.kept.tolist() == [True, False, True, True]
 
 
+def test_a_penalty_is_not_escaped_by_running_into_the_token_limit(make_scored):
+    penalised = make_scored([[-0.2, -0.2, -0.2, -0.2]], truncated=[(0, 3)])
+    assert group_statistics(penalised).zero_variance.tolist() == [True]
+    # Mean (0 - .2 - .2 + 0) / 4 = -.1, where the last one scored 1 and was cut off.
+    mixed = make_scored([[0, -0.2, -0.2, 1]], truncated=[(0, 2), (0, 3)])
+    assert group_statistics(mixed).rewards.tolist() == [pytest.approx([0, -0.2, -0.2, 0])]
+    np.testing.assert_allclose(compute_advantages(mixed, PLAIN).advantages, [0.1, -0.1, -0.1, 0.1], rtol=1e-6)
+
+
 def test_zero_variance_groups_are_filtered_by_option(make_scored):
     scored = make_scored([[0.1, 0.1, 0.1], [1, 0, 0]])
     filtered = compute_advantages(scored, PLAIN)
