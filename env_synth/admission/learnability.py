@@ -88,9 +88,11 @@ def proposer_reward(report: AdmissionReport, rule: RewardRule = RewardRule()) ->
         evidence = next((result.evidence for result in report.stages if result.stage == report.refused_at), {})
         return -rule.refusal_penalty if punished else refused_reward(report.refused_at, evidence.get("call", ""))
     measures = {result.stage: result.measures for result in report.stages}
-    found = measures.get("S9", {})
-    if "solved" not in found:
+    if "S9" not in measures:
         return 1.0
+    found = measures["S9"]
+    if "solved" not in found:  # the search refused, and the config only notes what S9 says
+        return refused_reward("S9")
     novelty = measures.get("N2", {}).get("novelty", 1.0) if rule.novelty else 1.0
     if not rule.quality:
         return REFUSED_CAP + (1.0 - REFUSED_CAP) * (0.5 + 0.5 * novelty)
