@@ -2,11 +2,11 @@
 
 A frozen embedder places the code and the prompt's words of a source; the seeds' mean is subtracted, because raw cosines of
 unrelated sources lie near 0.95 and tell nothing. Likeness in meaning is 0 up to the similarity that `similarity_percentile` of
-the pairs of seeds keep below, and 1 for the same text. The environments that are most alike in meaning are run: one whose
-references and the candidate's answer each other's instances alike computes the same, whatever its text; else novelty is
-1 - likeness * (1 - behaviour distance), where behaviour is family, answer type, and how sizes and work grow. Names, numbers,
-order, comments and unreached code do not enter. A composite is new by its (operator, parents) alone. Left out: copies of the
-text (N1), and the same function under other names of its inputs.
+the pairs of seeds keep below, and 1 for the same text. The environments that are nearest in meaning are run, however far they
+are: one whose references and the candidate's answer each other's instances alike computes the same, whatever its text; else
+novelty is 1 - likeness * (1 - behaviour distance), where behaviour is family, answer type, and how sizes and work grow. Names,
+numbers, order, comments and unreached code do not enter. A composite is new by its (operator, parents) alone. Left out: copies
+of the text (N1), and the same function under other names of its inputs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from env_synth.contract import ArchivedSource, Failure, Family, Proposal, enviro
 from env_synth.novelty import Description, describe
 from env_synth.seeds import seed_sources
 
-NEAREST_RUN = 3  # of the environments that are alike in meaning, how many are run to compare behaviour
+NEAREST_RUN = 3  # of the archived environments, how many are run to compare answers and behaviour
 BEHAVIOUR_SEEDS = 2
 OCTAVES = 4.0  # a mean difference of this many doublings of size and work counts as entirely different
 
@@ -82,30 +82,32 @@ def check(subject: Subject) -> Asking[dict[str, Any]]:
     if not kept:
         return {"novelty": 1.0, "archived": 0}
     similarities, threshold = yield from _similarities(subject, kept)
-    alike = [(value, identity) for value, identity in similarities if value > threshold]
     measures: dict[str, Any] = {"embedder": _name(subject), "archived": len(kept), "threshold": round(threshold, 4)}
     if similarities:
         measures |= {"similarity": round(similarities[0][0], 4), "nearest": similarities[0][1]}
-    return _judge(subject, kept, alike[:NEAREST_RUN], threshold, measures)
+    return _judge(subject, kept, similarities[:NEAREST_RUN], threshold, measures)
 
 
 def _judge(
     subject: Subject,
     kept: Sequence[ArchivedSource],
-    alike: Sequence[tuple[float, str]],
+    closest: Sequence[tuple[float, str]],
     threshold: float,
     measures: dict[str, Any],
 ) -> dict[str, Any]:
     """The measures with `novelty`, which falls with likeness in meaning as far as behaviour is alike too."""
     sources = {item.environment_id: item.source for item in kept}
     novelty, nearest = 1.0, dict[str, Any]()
-    own = _behaviour(subject.candidate, subject.context) if alike else None
-    for value, identity in alike:
+    own = None
+    for value, identity in closest:
         if _computes_the_same(subject.candidate, sources[identity], subject.context):
             evidence = {"expected": "another answer to some instance of one of the two", "got": identity}
             raise RefusalError(COMPUTES_THE_SAME, evidence, {**measures, "novelty": 0.0})
+        if value <= threshold:
+            continue
+        own = own or _behaviour(subject.candidate, subject.context)
         other = _behaviour_of(sources[identity], subject.context)
-        distance = 1.0 if own is None or other is None else behaviour_distance(own, other)
+        distance = 1.0 if other is None else behaviour_distance(own, other)
         likeness = min(1.0, (value - threshold) / max(1e-9, 1.0 - threshold))
         if 1.0 - likeness * (1.0 - distance) < novelty:
             novelty = 1.0 - likeness * (1.0 - distance)

@@ -1,6 +1,7 @@
 """N2 with an embedder double (counted character triples) in place of a frozen model."""
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,13 @@ SEEDS = [ArchivedSource(environment_id(source), source, "seed", "", (), True) fo
 def judge(context: Context) -> Judge:
     """The result of N2 on a source against the seeds and what else is archived."""
 
-    def run(source: str, *archived: str, embedder: EmbedderDouble | None = None) -> StageResult:
+    def run(
+        source: str, *archived: str, embedder: EmbedderDouble | None = None, seeds: Sequence[ArchivedSource] = SEEDS
+    ) -> StageResult:
         facts, broken, _ = read_source(source)
         assert facts is not None, broken
         lent = Lent(ScriptedDouble(), embedder=embedder or EmbedderDouble())
-        archive = [*SEEDS, *(ArchivedSource(environment_id(text), text, "proposal", "", (), True) for text in archived)]
+        archive = [*seeds, *(ArchivedSource(environment_id(text), text, "proposal", "", (), True) for text in archived)]
         with Candidate(Proposal(source, "proposal"), facts) as candidate:
             return run_alone(novel.check(Subject(candidate, context, lent, archive)), lent)
 
@@ -69,19 +72,39 @@ def test_alike_words_with_other_behaviour_pass(read: Read, judge: Judge) -> None
     assert result.measures["similarity"] > result.measures["threshold"]
 
 
-def test_the_same_function_in_other_words_and_code_is_refused_by_its_answers(judge: Judge) -> None:
+@pytest.fixture
+def reworded() -> tuple[str, str]:
+    """An example, and the same function in other words and code."""
     original = Path("examples/environments/one_more_each.py").read_text()
     loop = original[original.index("        total = 0\n") : original.index("    def generate")]
     other = original.replace(loop, '        return str(len(public["numbers"]) + sum(public["numbers"]))\n\n')
-    other = other.replace(
+    return original, other.replace(
         "Add 1 to each of them, then add them up. What is the sum?", "Their sum, and one more for each: how much?"
     )
+
+
+def test_the_same_function_in_other_words_and_code_is_refused_by_its_answers(judge: Judge, reworded: tuple[str, str]) -> None:
+    original, other = reworded
     result = judge(other, original)
     assert (result.outcome, result.reason) == (Outcome.REFUSED, "computes_the_same")
     assert result.evidence["got"] == environment_id(original)
     assert result.measures["novelty"] == 0.0
     assert judge(other.replace("str(len", "str(2 * len"), original).reason != "computes_the_same"
     assert judge(other.replace("rng.randint(1,", "rng.randint(2,"), original).reason == "computes_the_same"
+
+
+def test_the_same_function_is_refused_however_unlike_its_text(judge: Judge, reworded: tuple[str, str]) -> None:
+    class UnrelatedDouble(EmbedderDouble):
+        """A direction of its own for each text."""
+
+        def _vector(self, text: str) -> list[float]:
+            rng = random.Random(text)
+            return [rng.gauss(0.0, 1.0) for _ in range(64)]
+
+    original, other = reworded
+    result = judge(other, original, embedder=UnrelatedDouble(name="unrelated double"), seeds=())
+    assert (result.outcome, result.reason) == (Outcome.REFUSED, "computes_the_same")
+    assert result.measures["similarity"] < result.measures["threshold"]
 
 
 def test_other_numbers_alone_are_nothing_new(read: Read, judge: Judge) -> None:
