@@ -2,7 +2,8 @@
 
 The learner computes the log-probs of sampled tokens anew. At equal weights they differ from the engine's by rounding alone; a
 server with other weights, another temperature rule or another model shows here first. The rollout correction of the objective
-covers rounding, not mistakes. Left out: repairing anything.
+covers rounding, not mistakes. Left out: repairing anything, and proposals, which are trained on a round
+after they were sampled: there the policy's own progress is in the difference.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def stop_on_mismatch(metrics: Mapping[str, MetricValue], limit: float, engine: s
     """
     if limit <= 0.0:
         return
-    measured = reduce_metrics([{name: value for name, value in metrics.items() if MEASURED in name}])
+    measured = reduce_metrics([{name: value for name, value in metrics.items() if name.startswith(MEASURED)}])
     for name, mean in measured.items():
         if name.endswith("/mean") and not mean <= limit:
             largest = measured.get(name.removesuffix("mean") + "max", mean)
