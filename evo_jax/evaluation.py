@@ -185,7 +185,9 @@ def compare_run(run_dir: Path, before: int | None, after: int | None) -> dict[st
     if len(steps) < 2 or not set(chosen) <= set(steps) or chosen[0] == chosen[1]:
         raise EvaluationError(f"{path} has evaluations at steps {steps}: two different ones are needed to compare")
     sides = [_fractions([line for line in lines if line["step"] == step]) for step in chosen]
-    names = sorted({name for name, _ in sides[0]})
+    names = sorted({name for name, _ in sides[0].keys() & sides[1].keys()})
+    if not names:
+        raise EvaluationError(f"{path}: no prompt has a valid reply at both steps {chosen[0]} and {chosen[1]}")
     rows = [_row(name, [{k: v for k, v in side.items() if k[0] == name} for side in sides]) for name in names]
     return {"before": chosen[0], "after": chosen[1], "rows": [*rows, _row(ALL, sides)]}
 

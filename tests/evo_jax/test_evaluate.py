@@ -45,6 +45,23 @@ def test_prompts_without_a_valid_sample_are_left_out(tmp_path: Path) -> None:
     assert rows["grid"]["comparison"]["prompts"] == 1
 
 
+def test_an_environment_without_a_prompt_valid_at_both_steps_has_no_row(tmp_path: Path) -> None:
+    write_run(tmp_path, {0: [0, 1, 2, 2], 1: [4, 4, 4, 4]})
+    lines = [json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()]
+
+    def without_later(*names: str) -> None:
+        for line in lines:
+            for prompt in line["prompts"] if line["step"] == 1 and line["environment_name"] in names else ():
+                prompt |= {"solved": 0, "samples": 0}
+        (tmp_path / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    without_later("grid")
+    assert [row["environment"] for row in compare_run(tmp_path, None, None)["rows"]] == ["sum", ALL]
+    without_later("grid", "sum")
+    with pytest.raises(EvaluationError, match="no prompt has a valid reply at both steps 0 and 1"):
+        compare_run(tmp_path, None, None)
+
+
 @pytest.mark.parametrize("steps", [(0, 0), (0, 3)])
 def test_evaluations_that_are_not_there_are_named(tmp_path: Path, steps: tuple[int, int]) -> None:
     write_run(tmp_path, {0: [0, 1, 2, 2], 8: [2, 3, 2, 2]})
