@@ -255,10 +255,11 @@ class EnvironmentPool:
         evolve = self._config.evolve
         learned = evolve.enabled and evolve.sampling == "learnability"
         worth = {record.environment_id: self.learnability(record.environment_id) for record in active} if learned else None
-        weights = sampling_weights(active, evolve.seed_sampling_floor, worth)
+        kept = 1.0 - evolve.mastered_sampling_fraction * len(review)
+        floor = evolve.seed_sampling_floor / kept if kept > evolve.seed_sampling_floor else 1.0
+        weights = sampling_weights(active, floor, worth)
         if self._questions:
             return dict.fromkeys(weights, 0.0)
-        kept = 1.0 - evolve.mastered_sampling_fraction * len(review)
         looked_at = {record.environment_id: evolve.mastered_sampling_fraction for record in review}
         return {identity: weight * kept for identity, weight in weights.items()} | looked_at
 

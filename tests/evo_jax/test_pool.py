@@ -173,6 +173,11 @@ def test_levels_follow_the_solve_rate_and_what_is_mastered_is_looked_at_again(co
         assert looked_at == pytest.approx(config.evolve.mastered_sampling_fraction)
         assert sum(entry.weight for entry in weights) == pytest.approx(1.0)
         assert not registry.environments(status="quarantined")
+        registry.admit(Proposal(f"{NEW_ENVIRONMENT}\n", "proposal"), step=8, level=0)
+        config.evolve.seed_sampling_floor = 0.9
+        seeds = {record.environment_id for record in registry.environments() if record.origin == "seed"}
+        weights = pool.make_snapshot(2, 8, None).environments
+        assert sum(entry.weight for entry in weights if entry.environment_id in seeds) == pytest.approx(0.9)
         again = EnvironmentPool(config, registry, sandbox, tmp_path)
         again.restore(pool.state)
         assert again.state == pool.state
