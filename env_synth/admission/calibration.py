@@ -9,7 +9,6 @@ later rounds of training.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from env_synth.admission.candidate import Drawn, RefusalError, clip, refusal_of
 from env_synth.admission.learnability import expected_learnability
 from env_synth.admission.second_opinion import second_answer, second_grades
 from env_synth.admission.sequential import LevelSearch
-from env_synth.admission.statistics import wilson_lower_bound
+from env_synth.admission.statistics import permutation_tail, wilson_lower_bound
 from env_synth.admission.wrong_answers import same_value
 from env_synth.answers import answer_instruction, extract_answer
 from env_synth.contract import Failure, Family
@@ -211,7 +210,8 @@ def _check_gap(subject: Subject, asked: _Asked, groups: Sequence[Group], measure
     solved, replies = _counts(above)
     measures |= {"gap_level": level, "gap_solved": f"{solved} of {replies}", "gap": round(1.0 - solved / replies, 4)}
     evidence = {"level": level, "seeds": [group.drawn.seed for group in above], "got": f"{solved} of {replies} solved"}
-    rises = fisher_tail(solved, replies, *_counts(groups))
+    # By instance: replies to one instance are alike, and counted singly they would make chance look like a rise.
+    rises = permutation_tail([sum(group.solved) for group in above], [sum(group.solved) for group in groups])
     if rises < SIGNIFICANCE:
         expected = f"at most as often as at level {measures['level']}: {measures['solved']} of {measures['replies']}"
         raise RefusalError("easier_at_higher_level", {**evidence, "expected": expected, "p": round(rises, 5)}, measures)
@@ -232,14 +232,6 @@ def _check_direct(subject: Subject, asked: _Asked, level: int, measures: dict[st
         expected = f"fewer than {settings.max_direct_fraction:.0%} right in {settings.direct_tokens} tokens"
         evidence = {"level": level, "seeds": [group.drawn.seed for group in groups], "expected": expected}
         raise RefusalError("answered_without_reasoning", {**evidence, "got": f"{solved} of {replies}"}, measures)
-
-
-def fisher_tail(solved: int, replies: int, other_solved: int, other_replies: int) -> float:
-    """One-sided Fisher's exact p: how likely the first share is as much above the second, if both have one rate."""
-    total, right = replies + other_replies, solved + other_solved
-    ways = math.comb(total, right)
-    most = min(right, replies)
-    return sum(math.comb(replies, count) * math.comb(other_replies, right - count) for count in range(solved, most + 1)) / ways
 
 
 def _counts(groups: Sequence[Group]) -> tuple[int, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 def wilson_lower_bound(successes: int, trials: int, z: float = 1.96) -> float:
@@ -14,6 +16,17 @@ def wilson_lower_bound(successes: int, trials: int, z: float = 1.96) -> float:
     centre = share + z * z / (2 * trials)
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     return max(0.0, (centre - spread) / (1 + z * z / trials))
+
+
+def permutation_tail(first: Sequence[int], second: Sequence[int]) -> float:
+    """One-sided exact p of `first`'s sum: how likely it is as large, were all counts dealt to the two sides at random."""
+    ways = [Counter({0: 1}), *(Counter[int]() for _ in first)]  # by how many counts are dealt to the first side: sum -> deals
+    for count in (*first, *second):
+        for fewer, more in reversed(list(pairwise(ways))):
+            for total, deals in fewer.items():
+                more[total + count] += deals
+    dealt, observed = ways[-1], sum(first)
+    return sum(deals for total, deals in dealt.items() if total >= observed) / dealt.total()
 
 
 def spearman(left: Sequence[float], right: Sequence[float]) -> float:

@@ -7,7 +7,6 @@ import pytest
 
 from env_synth.admission import calibration, second_opinion
 from env_synth.admission.asking import Lent, Subject, run_alone
-from env_synth.admission.calibration import fisher_tail
 from env_synth.admission.candidate import Candidate, Context
 from env_synth.admission.records import Outcome, StageResult
 from env_synth.admission.static import read_source
@@ -151,10 +150,3 @@ def test_answers_without_reasoning_are_refused(judge: Judge) -> None:
 def test_twice_alike(judge: Judge) -> None:
     first, second = (judge(ScriptedDouble(solve=josephus, solve_rate=falling)) for _ in range(2))
     assert (first.measures, first.evidence, first.outcome) == (second.measures, second.evidence, second.outcome)
-
-
-def test_fisher_by_hand() -> None:
-    # 3 of 3 against 0 of 3: one table of C(6, 3) = 20 is as extreme.
-    assert fisher_tail(3, 3, 0, 3) == pytest.approx(1 / 20)
-    assert fisher_tail(0, 3, 3, 3) == pytest.approx(1.0)
-    assert fisher_tail(2, 2, 1, 2) == pytest.approx(1 / 2)
