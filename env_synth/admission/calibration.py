@@ -83,37 +83,45 @@ def _calibrated(subject: Subject, asked: _Asked, chosen: int, other: int | None)
 
 
 class _Asked:
-    """Asks the solver for answers to instances, none of them twice, and grades them."""
+    """Asks the solver for answers to instances, to none of them twice as far as there are more, and grades them."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._prompts: set[str] = set()
         self._next: dict[tuple[int, int], int] = {}
+        self._batches: Counter[int] = Counter()
 
     def groups(self, level: int, instances: int, replies: int, start: int, *, direct: bool = False) -> Asking[list[Group]]:
-        """`replies` graded answers to each of `instances` instances of a level, drawn from index `start` on."""
+        """`replies` graded answers to each of up to `instances` instances of a level, drawn from index `start` on.
+
+        Fewer where a level has fewer prompts. Each batch samples by a seed of its own: a prompt that has to be asked again
+        would get the very replies it got before, and these would count twice.
+        """
         subject, settings = self._subject, self._subject.settings
         drawn = self._fresh(level, instances, start)
+        seed = settings.seed + start + self._batches[start]
+        self._batches[start] += 1
         subject.rest()
         instruction = answer_instruction(subject.candidate.info, settings.extraction_rule)
         end = f"{DIRECT_INSTRUCTION} {instruction}" if direct else instruction
         prompts = tuple(f"{item.prompt}\n{end}" for item in drawn)
         tokens = settings.direct_tokens if direct else settings.reply_tokens
-        said = yield Ask(prompts, replies, tokens, settings.reply_temperature, settings.seed, settings.reply_stop)
+        said = yield Ask(prompts, replies, tokens, settings.reply_temperature, seed, settings.reply_stop)
         return [self._graded(item, found) for item, found in zip(drawn, said, strict=True)]
 
     def _fresh(self, level: int, count: int, start: int) -> list[Drawn]:
-        """Instances whose prompts were not asked before, as far as the level has that many."""
-        found: list[Drawn] = []
+        """Instances with different prompts, those before all that were not asked yet."""
+        fresh: dict[str, Drawn] = {}
+        asked: dict[str, Drawn] = {}
         index = self._next.get((level, start), start)
         last = index + TRIES * count
-        while len(found) < count:
+        while len(fresh) < count and index < last:
             drawn = self._subject.candidate.draw(self._subject.context, index, level)
+            (asked if drawn.prompt in self._prompts else fresh).setdefault(drawn.prompt, drawn)
             index += 1
-            if drawn.prompt not in self._prompts or index >= last:
-                self._prompts.add(drawn.prompt)
-                found.append(drawn)
         self._next[level, start] = index
+        found = [*fresh.values(), *asked.values()][:count]
+        self._prompts.update(drawn.prompt for drawn in found)
         return found
 
     def _graded(self, drawn: Drawn, replies: Sequence[Reply]) -> Group:

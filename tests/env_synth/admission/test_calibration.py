@@ -38,10 +38,10 @@ def falling(prompt: str) -> float:
 
 @pytest.fixture
 def judge(read: Read, context: Context) -> Judge:
-    """The result of S9 on a clean source, with second references of `opinion` at hand."""
+    """The result of S9 on a clean source or `source`, with second references of `opinion` at hand."""
 
-    def run(solver: ScriptedDouble, opinion: str = "", **settings: object) -> StageResult:
-        source = read("clean/josephus")
+    def run(solver: ScriptedDouble, opinion: str = "", source: str = "", **settings: object) -> StageResult:
+        source = source or read("clean/josephus")
         facts, _, _ = read_source(source)
         lent = Lent(solver, ModelStagesConfig(**settings))  # type: ignore[arg-type]
         with Candidate(Proposal(source, "file"), facts) as candidate:
@@ -71,7 +71,7 @@ def test_a_level_in_between_is_found_and_its_rate_measured(judge: Judge) -> None
 
 
 def test_where_one_level_is_never_solved_the_one_before_it_is_calibrated(judge: Judge) -> None:
-    result = judge(ScriptedDouble(solve=josephus, solve_rate=lambda prompt: 0.9 if people(prompt) <= 10 else 0.0))
+    result = judge(ScriptedDouble(solve=josephus, solve_rate=lambda prompt: 0.8 if people(prompt) <= 10 else 0.0))
     assert (result.outcome, result.reason) == (Outcome.PASSED, ""), result.evidence
     assert result.measures["level"] == 0
     solved, replies = map(int, result.measures["search"]["0"].split(" of "))
@@ -104,6 +104,22 @@ def test_no_prompt_is_asked_twice_and_calls_are_batches(judge: Judge) -> None:
     assert all("between <answer> and </answer>" in prompt for prompt in asked)
     assert all(len(kinds) == 8 for kinds, _, _ in solver.calls)
     assert solver.calls[-1] == (["direct"] * 8, 4, 32)
+
+
+def test_what_has_to_be_asked_again_is_sampled_anew(judge: Judge, read: Read) -> None:
+    """Five prompts at every level: none is twice in a batch, and in two batches it gets replies of two seeds."""
+
+    class KeepingDouble(ScriptedDouble):
+        def replies(self, prompts, n, max_tokens, temperature, seed, stop=()):  # type: ignore[no-untyped-def]
+            asked.append((list(prompts), seed))
+            return super().replies(prompts, n, max_tokens, temperature, seed, stop)
+
+    asked: list[tuple[list[str], int]] = []
+    five = read("clean/josephus").replace("5 + 6 * level, 12 + 14 * level", "5, 9").replace("2, 4 + 3 * level", "2, 2")
+    judge(KeepingDouble(solve=josephus, solve_rate=lambda prompt: 0.3), source=five)
+    assert all(len(set(prompts)) == len(prompts) <= 5 for prompts, _ in asked)
+    seeded = [(prompt, seed) for prompts, seed in asked for prompt in prompts]
+    assert len(set(seeded)) == len(seeded) > 2 * len({prompt for prompt, _ in seeded})
 
 
 def same_wrong(prompt: str, place: int) -> str:
