@@ -24,6 +24,7 @@ CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"  # the folder of them
 BASE_FILE = "base.json"  # with LoRA: which weights the adapters stand beside
 _LOCK_FILE = ".lock"
+_PARTIAL = ".partial"  # the suffix of a file that is being written
 _VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 # What a resumed run may change without becoming another run.
 _FREE_ON_RESUME = (
@@ -51,10 +52,8 @@ class RunDirectory:
         written = self.path / CONFIG_FILE
         if resume and fill is None and not written.is_file():
             raise ConfigError(f"--resume: {self.path} holds no run (no {CONFIG_FILE}); start it without --resume")
-        if not resume and self.path.exists() and any(self.path.iterdir()):
-            raise ConfigError(
-                f"run_dir={self.path} is not empty: a run directory is never reused. Name another one, or add --resume to go on"
-            )
+        if not resume:
+            _require_unused(self.path)  # before a lock is left beside what is somebody else's
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / _LOCK_FILE).open("a")
@@ -65,17 +64,18 @@ class RunDirectory:
         except OSError as error:
             self._lock.close()
             raise ConfigError(f"run_dir={self.path} is in use by another process: wait for it, or stop it first") from error
-        if resume:
-            moved = set() if fill is None else {"checkpoint.directory"}  # the run was found there
-            try:
+        try:
+            if resume:
+                moved = set() if fill is None else {"checkpoint.directory"}  # the run was found there
                 if fill is not None:
                     fill(self.path)
                 _check_same_run(json.loads(written.read_text())["config"], as_json(config), self.path, moved)
-            except BaseException:
-                self._lock.close()
-                raise
-        else:
-            _write_atomically(written, json.dumps({"config": as_json(config), **provenance()}, indent=1) + "\n")
+            else:
+                _require_unused(self.path)  # a run may have started and ended before the lock was ours
+                _write_atomically(written, json.dumps({"config": as_json(config), **provenance()}, indent=1) + "\n")
+        except BaseException:
+            self._lock.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -158,6 +158,15 @@ def _commit() -> str:
         return "unknown"
 
 
+def _require_unused(path: Path) -> None:
+    """Raises ConfigError where something lies in `path`, other than what a start leaves that ended before its config stood."""
+    unfinished = {_LOCK_FILE, Path(CONFIG_FILE).with_suffix(_PARTIAL).name}
+    if path.exists() and any(found.name not in unfinished for found in path.iterdir()):
+        raise ConfigError(
+            f"run_dir={path} is not empty: a run directory is never reused. Name another one, or add --resume to go on"
+        )
+
+
 def _check_same_run(started: dict[str, Any], now: dict[str, Any], path: Path, moved: set[str]) -> None:
     before, after = _flat(started), _flat(now)
     # A learning rate that falls to zero at the last step is another curve when the last step moves.
@@ -180,6 +189,6 @@ def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".partial")
+    temporary = path.with_suffix(_PARTIAL)
     temporary.write_text(text)
     temporary.replace(path)

@@ -1,5 +1,6 @@
 """Tests of evo_jax/run_directory.py."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,42 @@ def test_somebody_elses_files_are_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not empty"):
         RunDirectory(config(tmp_path), resume=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "left"),
+    [("evo_jax.run_directory.provenance", {".lock"}), ("pathlib.Path.replace", {".lock", "config.partial"})],
+    ids=["provenance", "config"],
+)
+def test_a_start_that_was_killed_before_its_config_stood_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str, left: set[str]
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(killed_at, killed)
+    with pytest.raises(KeyboardInterrupt):
+        RunDirectory(config(tmp_path), resume=False)
+    monkeypatch.undo()
+    assert {path.name for path in tmp_path.iterdir()} == left
+    with RunDirectory(config(tmp_path), resume=False):
+        pass
+    assert read_config(tmp_path) == config(tmp_path)
+
+
+def test_a_run_that_started_and_ended_before_the_lock_was_ours_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+
+    def after_another_run(file: object, how: int) -> None:
+        monkeypatch.setattr("fcntl.flock", lock)
+        (tmp_path / "config.json").write_text("theirs")
+
+    monkeypatch.setattr("fcntl.flock", after_another_run)
+    with pytest.raises(ConfigError, match="is not empty"):
+        RunDirectory(config(tmp_path), resume=False)
+    assert (tmp_path / "config.json").read_text() == "theirs"
 
 
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
