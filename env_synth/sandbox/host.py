@@ -283,8 +283,13 @@ class Worker:
     def _diagnose(self) -> Failure:
         """The worker hung up: how did it end?"""
         process = self._process
+        self._zygote.wait_forked(process)
         if not self._zygote.wait_ended(process, HANG_UP_S):
-            return self._end(Failure(FailureClass.EXIT, "closed its end of the protocol"))
+            if not process.exits():
+                return self._end(Failure(FailureClass.EXIT, "closed its end of the protocol"))
+            # Want of memory or of processor time, which may have killed it, can keep its zygote from telling.
+            if not self._zygote.wait_ended(process):
+                return self._end(Failure(FailureClass.HOST_OVERLOAD, "its zygote has not told in time how the worker ended"))
         if process.lost or process.exit_status is None:
             number = process.fork_errno
             detail = f"fork refused: {os.strerror(number)}" if number else "the worker's zygote ended"

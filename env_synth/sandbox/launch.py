@@ -23,7 +23,8 @@ from env_synth.sandbox.zygote import EVENT
 
 START_TIMEOUT_S = 300.0  # wall clock: a starved machine is slow, not wrong
 END_TIMEOUT_S = 10.0
-HANG_UP_S = 0.2  # from a dying process's last socket being closed until its status is known; memory is freed before
+HANG_UP_S = 0.2  # from a dying process's last socket being closed until its status is known, as a rule; memory is freed before
+_PF_EXITING = 0x4  # of the kernel's flags of a process: it ends, and will run no code of its own any more
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = "from env_synth.sandbox import zygote; zygote.main(sys.argv[2])"
 
@@ -79,11 +80,23 @@ class Process:
 
     def sleeps(self) -> bool:
         """True if it waits for something other than the processor; False too where that can't be known."""
+        return self._stat()[:1] == [b"S"]
+
+    def exits(self) -> bool:
+        """True once the kernel ends it or has ended it, which it begins before it closes the process's sockets; False too
+        where that can't be known."""
+        stat = self._stat()
+        if stat and (stat[0] in (b"Z", b"X") or int(stat[6]) & _PF_EXITING):
+            return True
+        return self.pidfd >= 0 and _is_readable(self.pidfd)  # gone already, and its number maybe another's
+
+    def _stat(self) -> list[bytes]:
+        """The kernel's words on it from its state on; none where there is no such process, or no /proc."""
         try:
             with open(f"/proc/{self.pid}/stat", "rb") as file:
-                return file.read().rpartition(b") ")[2][:1] == b"S"
+                return file.read().rpartition(b") ")[2].split()
         except OSError:
-            return False
+            return []
 
 
 @dataclass
@@ -257,6 +270,12 @@ class Zygote:
             data += chunk
         self._control.settimeout(None)
         return data
+
+
+def _is_readable(descriptor: int) -> bool:
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _pid_of(pidfd: int) -> int:

@@ -1,9 +1,12 @@
 """Tests of env_synth/sandbox/host.py."""
 
 import os
+import re
 import signal
+import threading
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from env_synth.config import SandboxConfig, SettingError
 from env_synth.contract import AnswerType, Failure, FailureClass, Family
 from env_synth.errors import SandboxError
 from env_synth.sandbox.host import Sandbox, Tier, TierWarning, Worker
+from env_synth.sandbox.launch import HANG_UP_S, Zygote
 from env_synth.sandbox.lockdown import Layers
 
 SOURCE = '''
@@ -99,6 +103,7 @@ def test_unseeded_randomness_and_memory_addresses_differ_between_workers(sandbox
         (SOURCE + "\nwhile True: pass", "timeout"),
         (SOURCE + "\nimport os\nos.fork()", "denied"),
         (SOURCE + "\nraise SystemExit", "exit"),
+        (SOURCE + "\nimport os\nos.closerange(0, 99)\nwhile True: pass", "exit"),
         ("class M(type):\n    def __new__(m, *a):\n        while True: pass\nclass A(metaclass=M): pass", "timeout"),
         ("x = " + "(" * 5000, "exception"),
         ("x = " + "-" * 100_000 + "1", "any"),
@@ -212,6 +217,38 @@ def test_a_worker_killed_from_outside_is_the_hosts_fault(sandbox):
     assert worker.verify({"a": 1}, "2", "2").failure_class.is_host_fault
     assert worker.verify({"a": 1}, "2", "2").failure_class.is_host_fault
     assert not worker.alive
+
+
+def zygote_of(worker):
+    """The pid of the process that forked it."""
+    status = Path(f"/proc/{worker.process.pid}/status").read_text()
+    return int(re.search(r"^PPid:\s+(\d+)", status, re.MULTILINE).group(1))
+
+
+@pytest.fixture(params=[Layers(), Layers(namespaces=False)], ids=["tier1", "tier2"])
+def killed(request):
+    """A worker that was killed while its zygote is stopped, and the zygote's pid."""
+    with warnings.catch_warnings(action="ignore", category=TierWarning), Sandbox(SandboxConfig(), request.param) as sandbox:
+        worker = sandbox.open(SOURCE)
+        zygote = zygote_of(worker)
+        os.kill(zygote, signal.SIGSTOP)
+        os.kill(worker.process.pid, signal.SIGKILL)
+        yield worker, zygote
+        os.kill(zygote, signal.SIGCONT)
+
+
+def test_how_a_killed_worker_ended_is_waited_for_where_its_zygote_is_slow_to_tell(killed):
+    worker, zygote = killed
+    alarm = threading.Timer(5 * HANG_UP_S, os.kill, (zygote, signal.SIGCONT))
+    alarm.start()
+    assert worker.verify({"a": 1}, "2", "2").failure_class is FailureClass.HOST_OOM
+    alarm.join()
+
+
+def test_a_killed_worker_whose_zygote_does_not_tell_is_not_blamed(killed, monkeypatch):
+    worker, _ = killed
+    monkeypatch.setattr(Zygote.wait_ended, "__defaults__", (HANG_UP_S,))
+    assert worker.verify({"a": 1}, "2", "2").failure_class is FailureClass.HOST_OVERLOAD
 
 
 def test_a_stopped_worker_is_not_blamed():
