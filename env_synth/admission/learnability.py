@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from env_synth.admission.records import COMPUTES_THE_SAME, STAGE_NAMES, AdmissionReport
+from env_synth.admission.records import COMPUTES_THE_SAME, STAGE_NAMES, AdmissionReport, Outcome
 
 TARGET = 0.3
 WIDTH = 0.15
@@ -87,7 +87,7 @@ def proposer_reward(report: AdmissionReport, rule: RewardRule = RewardRule()) ->
         punished = rule.refusal_penalty > 0.0 and report.refused_at in PENALISED
         evidence = next((result.evidence for result in report.stages if result.stage == report.refused_at), {})
         return -rule.refusal_penalty if punished else refused_reward(report.refused_at, evidence.get("call", ""))
-    measures = {result.stage: result.measures for result in report.stages}
+    measures = {result.stage: result.measures for result in report.stages if result.outcome is not Outcome.NEEDS_SOLVER}
     if "S9" not in measures:
         return 1.0
     found = measures["S9"]

@@ -83,6 +83,7 @@ def test_the_reward_of_a_report() -> None:
     assert proposer_reward(admitted(calibrated, novel)) == admitted_reward(10, 32, 0.5, 0.5)
     assert proposer_reward(admitted(calibrated)) == admitted_reward(10, 32, 0.5, 1.0)
     assert proposer_reward(admitted(StageResult("S7", Outcome.PASSED))) == 1.0
+    assert proposer_reward(admitted(StageResult("S9", Outcome.NEEDS_SOLVER))) == 1.0
     searched = {"search": {"0": "0 of 24"}}
     noted = StageResult("S9", Outcome.NOTED, "too_hard", measures=searched)
     assert proposer_reward(admitted(noted)) == refused_reward("S9"), "the search alone says what S9 would refuse"
