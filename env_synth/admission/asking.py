@@ -44,11 +44,15 @@ type Asking[T] = Generator[Ask | AskVectors, Any, T]
 
 @dataclass(frozen=True)
 class Lent:
-    """The models that admission may ask, and what the stages that need one are told."""
+    """The models that admission may ask, and what the stages that need one are told.
+
+    trainable: whether the solver could be trained on a prompt, as it is asked; a level is of no use where it could not.
+    """
 
     solver: Solver
     settings: ModelStagesConfig = field(default_factory=ModelStagesConfig)
     embedder: Embedder | None = None
+    trainable: Callable[[str], bool] = lambda prompt: True
 
 
 @dataclass

@@ -9,6 +9,7 @@ later rounds of training.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from env_synth.solver.protocol import Reply
 
 # Indices of the training split from which instances are drawn: no stage before S9 and no two purposes share one.
 SEARCH_INDEX, CALIBRATION_INDEX, GAP_INDEX, DIRECT_INDEX = 10_000, 20_000, 30_000, 40_000
+FIT_SEEDS = (0, 1)  # S1 has drawn these at the top
 TRIES = 8  # indices looked at for one instance whose prompt was not asked before
 SIGNIFICANCE = 0.05  # one-sided, of a solve rate that rises with the level
 
@@ -48,7 +50,8 @@ def check(subject: Subject) -> Asking[dict[str, Any]]:
     """Refuses what the solver solves never, always, only truncated, without thought, or better at higher levels."""
     asked = _Asked(subject)
     measures: dict[str, Any] = {"solver": subject.lent.solver.name}
-    search = LevelSearch(subject.candidate.info.max_level, subject.settings)
+    top = _top_level(subject, measures)
+    search = LevelSearch(top, subject.settings)
     while search.level is not None:
         found = yield from asked.groups(search.level, subject.settings.search_batch, 1, SEARCH_INDEX)
         search.add(group.solved[0] for group in found)
@@ -65,6 +68,25 @@ def check(subject: Subject) -> Asking[dict[str, Any]]:
     yield from _check_direct(subject, asked, level, measures)
     subject.rest()
     return measures
+
+
+def _top_level(subject: Subject, measures: dict[str, Any]) -> int:
+    """The highest level whose prompts the solver could be trained on; prompts are taken to grow with the level."""
+    info = subject.candidate.info
+    if _fits(subject, info.max_level):
+        return info.max_level
+    top = bisect_left(range(info.max_level), True, key=lambda level: not _fits(subject, level)) - 1
+    measures["top_level"] = top
+    if top < 0:
+        evidence = {"expected": "a prompt at level 0 that the solver could be trained on", "got": "longer ones"}
+        raise RefusalError("prompt_too_long", evidence, measures)
+    return top
+
+
+def _fits(subject: Subject, level: int) -> bool:
+    drawn = [subject.candidate.draw(subject.context, seed, level) for seed in FIT_SEEDS]
+    instruction = answer_instruction(subject.candidate.info, subject.settings.extraction_rule)
+    return all(subject.lent.trainable(f"{item.prompt}\n{instruction}") for item in drawn)
 
 
 def _calibrated(subject: Subject, asked: _Asked, chosen: int, other: int | None) -> Asking[list[Group]]:

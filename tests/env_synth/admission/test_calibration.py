@@ -40,10 +40,16 @@ def falling(prompt: str) -> float:
 def judge(read: Read, context: Context) -> Judge:
     """The result of S9 on a clean source or `source`, with second references of `opinion` at hand."""
 
-    def run(solver: ScriptedDouble, opinion: str = "", source: str = "", **settings: object) -> StageResult:
+    def run(
+        solver: ScriptedDouble,
+        opinion: str = "",
+        source: str = "",
+        trainable: Callable[[str], bool] = lambda prompt: True,
+        **settings: object,
+    ) -> StageResult:
         source = source or read("clean/josephus")
         facts, _, _ = read_source(source)
-        lent = Lent(solver, ModelStagesConfig(**settings))  # type: ignore[arg-type]
+        lent = Lent(solver, ModelStagesConfig(**settings), trainable=trainable)  # type: ignore[arg-type]
         with Candidate(Proposal(source, "file"), facts) as candidate:
             subject = Subject(candidate, context, lent)
             if opinion:
@@ -77,6 +83,16 @@ def test_where_one_level_is_never_solved_the_one_before_it_is_calibrated(judge: 
     solved, replies = map(int, result.measures["search"]["0"].split(" of "))
     assert (solved + 1) / (replies + 2) > 0.5  # so that the search has chosen level 1, whose mean is taken for 1 / 10
     assert result.measures["search"]["1"] == "0 of 8"
+
+
+def test_no_level_is_chosen_whose_prompts_could_not_be_trained_on(judge: Judge) -> None:
+    solver = ScriptedDouble(solve=josephus, solve_rate=lambda prompt: 1.0 if people(prompt) <= 40 else 0.1)
+    assert judge(solver).measures["level"] > 2
+    result = judge(solver, trainable=lambda prompt: people(prompt) <= 26)
+    assert (result.outcome, result.reason) == (Outcome.REFUSED, "too_easy")
+    assert result.measures["top_level"] == max(map(int, result.measures["search"])) == 2
+    none = judge(ScriptedDouble(solve=josephus, solve_rate=falling), trainable=lambda prompt: False)
+    assert (none.outcome, none.reason) == (Outcome.REFUSED, "prompt_too_long")
 
 
 @pytest.mark.parametrize(("rate", "reason"), [(0.0, "too_hard"), (1.0, "too_easy")])
