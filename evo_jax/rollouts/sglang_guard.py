@@ -21,15 +21,17 @@ POLL_S = 0.2
 
 def main(command: list[str]) -> int:
     """Runs `command` until it ends or standard input closes; returns its exit status, negative for a signal."""
+    told: list[int] = []
+    # Before there is a child, which a signal in between would leave behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    # The starter decides when this ends: a Ctrl-C meant for it must not take the servers from under its clean-up. A function,
+    # as the child would go on ignoring what is ignored here.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         print(f"{command[0]} can't be started: {error.strerror}", file=sys.stderr)
         return 127
-    told: list[int] = []
-    # The starter decides when this ends: a Ctrl-C meant for it must not take the servers from under its clean-up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     while child.poll() is None and not told:
         readable, _, _ = select.select([sys.stdin], [], [], POLL_S)
         if readable and not os.read(sys.stdin.fileno(), 1024):

@@ -38,7 +38,8 @@ class ServerProcess:
         words = fill_command(command, model_path, self.port)
         with log.open("ab") as output:
             guard = [sys.executable, "-P", str(GUARD), *words]
-            self._process = subprocess.Popen(guard, stdin=subprocess.PIPE, stdout=output, stderr=output)
+            # Out of the terminal's reach: what ends the run's whole group would end the guard before it sees the run's end.
+            self._process = subprocess.Popen(guard, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True)
 
     def wait_until_ready(self, client: ServerClient, timeout_s: float, is_closed: Callable[[], bool]) -> None:
         """Returns when the server makes tokens. Raises RolloutError, with the end of its log, when it ends or takes too

@@ -1,4 +1,4 @@
-"""Tests of evo_jax/rollouts/sglang_process.py."""
+"""Tests of evo_jax/rollouts/sglang_process.py and of the guard it starts."""
 
 import os
 import signal
@@ -18,6 +18,26 @@ FAMILY = (
     "import os, subprocess, sys, time; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)']);"
     "open(sys.argv[1], 'w').write(f'{os.getpid()} {child.pid} '); time.sleep(120)"
 )
+
+# A run that starts a server of its own and waits.
+STARTER = (
+    "import pathlib, sys, time; from evo_jax.rollouts.sglang_process import ServerProcess as S;"
+    "here = pathlib.Path(sys.argv[1]);"
+    "kept = S(('{python}', '-c', sys.argv[2], str(here / 'pids')), here, here / 'log'); time.sleep(120)"
+)
+# The guard with a child that is there before Popen has returned, and a signal that comes then.
+INTERRUPTED_GUARD = """
+import os, signal, subprocess, sys
+from evo_jax.rollouts import sglang_guard
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        print(self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = Popen
+sys.exit(sglang_guard.main(sys.argv[1:]))
+"""
+ROOT = Path(__file__).parents[3]
 
 
 def is_alive(pid: int) -> bool:
@@ -53,17 +73,33 @@ def test_a_stopped_server_takes_its_children_along(tmp_path: Path) -> None:
 
 
 def test_servers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
-    starter = (
-        "import pathlib, sys, time; from evo_jax.rollouts.sglang_process import ServerProcess as S;"
-        "here = pathlib.Path(sys.argv[1]);"
-        "kept = S(('{python}', '-c', sys.argv[2], str(here / 'pids')), here, here / 'log'); time.sleep(120)"
-    )
-    run = subprocess.Popen([sys.executable, "-c", starter, str(tmp_path), FAMILY], cwd=Path(__file__).parents[3])
+    run = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path), FAMILY], cwd=ROOT)
     pids = wait_for(lambda: family(tmp_path / "pids"))
     assert pids
     run.send_signal(signal.SIGKILL)
     run.wait()
     assert wait_for(lambda: not any(map(is_alive, pids)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL])
+def test_servers_end_with_a_run_whose_whole_group_gets_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """What a terminal does at Ctrl-C, at Ctrl-\\ and when it is closed: the guard must be there to see the run's end."""
+    words = [sys.executable, "-c", STARTER, str(tmp_path), FAMILY]
+    run = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    pids = wait_for(lambda: family(tmp_path / "pids"))
+    assert pids
+    os.killpg(run.pid, number)
+    run.wait()
+    assert wait_for(lambda: not any(map(is_alive, pids)))
+
+
+def test_a_guard_that_is_stopped_while_it_starts_a_server_ends_it(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", INTERRUPTED_GUARD, "sleep", "120"]
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as guard:
+        assert guard.stdout is not None
+        child = int(guard.stdout.readline())
+        guard.wait(60)
+    assert not is_alive(child)
 
 
 def test_a_server_that_ends_at_once_is_an_error_with_its_last_words(tmp_path: Path) -> None:
