@@ -2,7 +2,8 @@
 
 Every strategy is a family of cheap guesses; its best member is chosen on some instances and tested on others, and the
 environment is refused if the Wilson lower bound of its success passes the limit. Guesses are graded by `verify`, so that a
-certificate that many answers satisfy is found out too. Left out: searches that call `verify` (S7).
+certificate that many answers satisfy is found out too. S9 asks again at the level it has chosen. Left out: searches that call
+`verify` (S7).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from env_synth.contract import AnswerType
 
 type Guesser = Callable[[Drawn], str]
 
+LOWEST_LEVEL = 2  # below, where S3 too asks for little variety, nine or all ten of the seeds are guessed too often
 POSITIONS = 12  # from each end of the prompt
 COMMON_ANSWERS = 8
 CONSTANTS = ("0", "1", "-1", "2", "yes", "no", "0 1", "1 2")
@@ -31,24 +33,34 @@ _TOKEN = re.compile(r"[0-9]+|[A-Za-z]+|[^\sA-Za-z0-9]")
 @stage("S5")
 def check(candidate: Candidate, context: Context) -> dict[str, Any]:
     """Refuses an environment that a cheap strategy solves at the middle level; level 2 is measured and kept."""
-    top = candidate.info.max_level
     measures: dict[str, Any] = {}
-    for level in dict.fromkeys((max(2, top // 2), 2)):
-        count = context.config.attacker_instances
-        drawn = [candidate.draw(context, seed, level) for seed in range(2 * count)]
-        chosen_on, tested_on = drawn[:count], drawn[count:]
-        for name, members in strategies(chosen_on, candidate.info.answer_type).items():
-            best, guesser = _best(candidate, context, members, chosen_on)
-            right = _successes(candidate, context, guesser, tested_on)
-            bound = wilson_lower_bound(len(right), len(tested_on))
-            measures[f"{name}_level_{level}"] = f"{len(right)} of {len(tested_on)}"
-            if bound > context.config.max_attacker_success and level == max(2, top // 2):
-                shown = right[0]
-                evidence = {**shown.place(), "strategy": best, "input": clip(shown.prompt), "got": clip(guesser(shown))}
-                limit = f"Wilson lower bound of at most {context.config.max_attacker_success:g}"
-                found = {"right": len(right), "tested": len(tested_on), "bound": round(bound, 4), "expected": limit}
-                raise RefusalError(f"guessable_by_{name}", {**evidence, **found}, measures)
+    attack(candidate, context, middle_level(candidate), measures)
+    if middle_level(candidate) != LOWEST_LEVEL:
+        attack(candidate, context, LOWEST_LEVEL, measures, refuses=False)
     return measures
+
+
+def middle_level(candidate: Candidate) -> int:
+    """The level that S5 judges by, before anybody knows which one will be trained on."""
+    return max(LOWEST_LEVEL, candidate.info.max_level // 2)
+
+
+def attack(candidate: Candidate, context: Context, level: int, measures: dict[str, Any], *, refuses: bool = True) -> None:
+    """Puts into `measures` how often each strategy is right at a level. Raises RefusalError where it `refuses` such a rate."""
+    count = context.config.attacker_instances
+    drawn = [candidate.draw(context, seed, level) for seed in range(2 * count)]
+    chosen_on, tested_on = drawn[:count], drawn[count:]
+    for name, members in strategies(chosen_on, candidate.info.answer_type).items():
+        best, guesser = _best(candidate, context, members, chosen_on)
+        right = _successes(candidate, context, guesser, tested_on)
+        bound = wilson_lower_bound(len(right), len(tested_on))
+        measures[f"{name}_level_{level}"] = f"{len(right)} of {len(tested_on)}"
+        if refuses and bound > context.config.max_attacker_success:
+            shown = right[0]
+            evidence = {**shown.place(), "strategy": best, "input": clip(shown.prompt), "got": clip(guesser(shown))}
+            limit = f"Wilson lower bound of at most {context.config.max_attacker_success:g}"
+            found = {"right": len(right), "tested": len(tested_on), "bound": round(bound, 4), "expected": limit}
+            raise RefusalError(f"guessable_by_{name}", {**evidence, **found}, measures)
 
 
 def strategies(earlier: Sequence[Drawn], answer_type: AnswerType) -> dict[str, dict[str, Guesser]]:

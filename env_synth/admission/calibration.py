@@ -1,7 +1,8 @@
 """S9: at which level does this solver learn from the environment, and does it at all?
 
 A sequential test picks the level or refuses; fresh instances then give the solve rate, how many groups are mixed, and
-whether one wrong answer is so common that the reference may be the wrong one. Two levels up the solver must fall behind the
+whether one wrong answer is so common that the reference may be the wrong one. Cheap strategies must fail at that level too, as
+in S5, which did not know it. Two levels up the solver must fall behind the
 oracle, and answers without reasoning must not do (the parts of S7 that need a solver); a solve rate that rises with the
 level refuses (the part of S6). Every reply is graded by `verify` in the sandbox. Left out: the reward (`learnability`),
 later rounds of training.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from env_synth.admission.asking import Ask, Asking, Subject, model_stage
+from env_synth.admission.attackers import LOWEST_LEVEL, attack, middle_level
 from env_synth.admission.candidate import Drawn, RefusalError, clip, refusal_of
 from env_synth.admission.learnability import expected_learnability
 from env_synth.admission.second_opinion import second_answer, second_grades
@@ -63,6 +65,7 @@ def check(subject: Subject) -> Asking[dict[str, Any]]:
     level = groups[0].drawn.level
     measures |= _rates(groups, level)
     _check_rates(subject, groups, measures)
+    _check_guesses(subject, level, measures)
     _check_plurality(subject, groups, measures)
     yield from _check_gap(subject, asked, groups, measures)
     yield from _check_direct(subject, asked, level, measures)
@@ -227,7 +230,13 @@ def _second_opinion_sides_with_us(subject: Subject, group: Group, answer: str) -
         return second_grades(opened, drawn.prompt, [drawn.reference, answer]) == [1.0, 0.0]
 
 
-# --- the parts of S6 and S7 that need a solver ------------------------------------------------------------------------
+# --- the parts of S5, S6 and S7 that need a solver ------------------------------------------------------------------------
+
+
+def _check_guesses(subject: Subject, level: int, measures: dict[str, Any]) -> None:
+    """S5's cheap strategies at the calibrated level, unless S5 has judged by it or it is too low to be judged by."""
+    if level >= LOWEST_LEVEL and level != middle_level(subject.candidate):
+        attack(subject.candidate, subject.context, level, measures)
 
 
 def _check_gap(subject: Subject, asked: _Asked, groups: Sequence[Group], measures: dict[str, Any]) -> Asking[None]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from env_synth.admission import calibration, second_opinion
+from env_synth.admission import attackers, calibration, second_opinion
 from env_synth.admission.asking import Lent, Subject, run_alone
 from env_synth.admission.candidate import Candidate, Context
 from env_synth.admission.records import Outcome, StageResult
@@ -158,6 +158,23 @@ def test_unless_the_second_reference_sides_with_ours(judge: Judge, read: Read) -
     assert sided.measures["plurality_wrong"] != "0 of 8"
     against = judge(solver, opinion="def solve(text):\n    return '0'")
     assert against.reason == "plurality_contradicts_reference"
+
+
+def test_what_is_guessed_at_the_calibrated_level_is_refused(judge: Judge, read: Read, context: Context) -> None:
+    """S5 looks at level 4, where hardly any circle is small."""
+    guessed = read("clean/josephus").replace(
+        "        place = 0\n", '        if public["n"] < 33:\n            return "1"\n        place = 0\n'
+    )
+    facts, _, _ = read_source(guessed)
+    with Candidate(Proposal(guessed, "file"), facts) as candidate:
+        assert attackers.check(candidate, context).outcome is Outcome.PASSED
+    solver = ScriptedDouble(
+        solve=lambda prompt: "1" if people(prompt) < 33 else josephus(prompt),
+        solve_rate=lambda prompt: 0.9 if people(prompt) < 23 else 0.3 if people(prompt) < 49 else 0.0,
+    )
+    result = judge(solver, source=guessed)
+    assert (result.outcome, result.reason) == (Outcome.REFUSED, "guessable_by_constant")
+    assert result.evidence["level"] == result.measures["level"] in (2, 3)
 
 
 def test_a_solver_close_to_the_oracle_higher_up_leaves_no_gap(judge: Judge) -> None:
