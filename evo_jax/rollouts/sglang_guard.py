@@ -7,7 +7,6 @@ Exits with COMMAND's status. Standard library only. Left out: restarting (`sglan
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -16,6 +15,7 @@ import sys
 import time
 
 GRACE_S = 5.0
+DEATH_S = 5.0
 POLL_S = 0.2
 
 
@@ -41,7 +41,7 @@ def main(command: list[str]) -> int:
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
-    """Ends every process of the child's group: asked first, killed after GRACE_S."""
+    """Ends every process of the child's group: asked first, killed after GRACE_S. Returns when nobody is left of it."""
     _signal_group(child.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     while time.monotonic() < deadline and child.poll() is None:
@@ -49,11 +49,19 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
     # The child may be gone and its own children not.
     _signal_group(child.pid, signal.SIGKILL)
     child.wait()
+    # They die by themselves and are reaped by init, which some containers lack: there the dead would be waited for for ever.
+    deadline = time.monotonic() + DEATH_S
+    while time.monotonic() < deadline and _signal_group(child.pid, 0):
+        time.sleep(POLL_S)
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+def _signal_group(group: int, number: int) -> bool:
+    """Whether there was anyone in the group to send it to; 0 only asks."""
+    try:
         os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

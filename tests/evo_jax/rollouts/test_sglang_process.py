@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from evo_jax.rollouts import sglang_guard
 from evo_jax.rollouts.protocol import RolloutError
 from evo_jax.rollouts.sglang_client import ServerClient
 from evo_jax.rollouts.sglang_process import ServerProcess, fill_command
@@ -19,6 +21,8 @@ FAMILY = (
     "open(sys.argv[1], 'w').write(f'{os.getpid()} {child.pid} '); time.sleep(120)"
 )
 
+# In front of what that child does.
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(0, flush=True);"
 # A run that starts a server of its own and waits.
 STARTER = (
     "import pathlib, sys, time; from evo_jax.rollouts.sglang_process import ServerProcess as S;"
@@ -70,6 +74,26 @@ def test_a_stopped_server_takes_its_children_along(tmp_path: Path) -> None:
     assert all(map(is_alive, pids))
     server.stop()
     assert not any(map(is_alive, pids))
+
+
+def test_what_outlives_the_server_itself_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with much memory is a while in dying; here its kill comes late."""
+    killpg = os.killpg
+
+    def late(group: int, number: int) -> None:
+        if number == signal.SIGKILL:
+            threading.Timer(0.5, killpg, (group, number)).start()
+        else:
+            killpg(group, number)
+
+    words = [sys.executable, "-c", FAMILY.replace("import time;", STUBBORN + "import time;"), str(tmp_path / "pids")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"0\n"
+        pids = wait_for(lambda: family(tmp_path / "pids"))
+        monkeypatch.setattr(os, "killpg", late)
+        sglang_guard.end_group(server)
+        assert not any(map(is_alive, pids))
 
 
 def test_servers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
