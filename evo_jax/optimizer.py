@@ -19,7 +19,7 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int, updates_pe
 
     With s = count // updates_per_step and w = warmup_steps: (s + 1) / w of the rate while s < w, so that no update is
     wasted at rate 0. Then constant, or by progress x = (s - w) / (total_steps - w): 1 - x ("linear"), (1 + cos pi x) / 2
-    ("cosine"): both would be zero at the step after the last. A step with nothing to train on makes no update and is not counted.
+    ("cosine"): both would be zero at the step after the last. A step with nothing to train on makes no update: not counted.
     """
 
     def rate(count: Array) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,10 @@ from typing import Any
 
 from env_synth.contract import Failure, FailureClass, Instance, Split
 from env_synth.environment import Environment, open_environment
-from env_synth.errors import ContractError
+from env_synth.errors import ContractError, SandboxError
 from env_synth.grading.math_answers import MATH_SOURCE
 from env_synth.grading.questions import QUESTIONS_ID
-from env_synth.instances import draw_instances
+from env_synth.instances import Draw, draw_instances
 from env_synth.registry import EnvironmentRecord, Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import Mismatch
@@ -29,6 +30,7 @@ from evo_jax.given_environments import GivenEnvironment
 from evo_jax.pool_life import Move, Standing, sampling_weights
 
 MIN_SCORES_TO_QUARANTINE = 8  # one failure among fewer scores is no rate
+HOST_FAULT_PAUSES_S = (1.0, 5.0, 20.0)  # before each new try
 INSTANCES_TRIED = 4  # of a level, to see whether its prompts fit
 TOO_LONG = "no prompt is short enough for rollout.max_prompt_tokens"
 
@@ -196,12 +198,21 @@ class EnvironmentPool:
 
     def _fits_at(self, record: EnvironmentRecord) -> bool:
         """Whether every level dealt of the record has prompts of a length that this run can pose."""
+        tried = _once_the_machine_can(lambda: self._tried(record))
+        return not isinstance(tried, Failure) and all(any(map(self._fits, drawn.instances)) for drawn in tried)
+
+    def _tried(self, record: EnvironmentRecord) -> list[Draw] | Failure:
         environment = open_environment(self._sandbox, record.source, trusted=record.environment_id in self.pinned)
         if isinstance(environment, Failure):
-            return False
+            return environment
+        tried = []
         with environment:
-            tried = [draw_instances(environment, Split.TRAIN, level, INSTANCES_TRIED) for level in self.levels(record)]
-        return all(not isinstance(drawn, Failure) and any(map(self._fits, drawn.instances)) for drawn in tried)
+            for level in self.levels(record):
+                drawn = draw_instances(environment, Split.TRAIN, level, INSTANCES_TRIED)
+                if isinstance(drawn, Failure):
+                    return drawn
+                tried.append(drawn)
+        return tried
 
     def _is_calibrated(self, environment_id: str) -> bool:
         stages = (self._registry.report(environment_id) or {"stages": []})["stages"]
@@ -225,6 +236,7 @@ class EnvironmentPool:
 
         Raises:
             ContractError: no environment is left.
+            SandboxError: the machine, not an environment, keeps failing; nothing is held against any of them.
         """
         while True:
             active = self.active()
@@ -234,7 +246,7 @@ class EnvironmentPool:
             entries: list[SnapshotEntry] = []
             broken = None
             for record in [*active, *review]:
-                made = self._entries(record, weights[record.environment_id], previous)
+                made = self._dealt(record, weights[record.environment_id], previous)
                 if isinstance(made, Failure):
                     broken = record, made
                     break
@@ -266,6 +278,16 @@ class EnvironmentPool:
     def open_snapshot(self, number: int) -> Snapshot:
         """An earlier snapshot of this run."""
         return Snapshot.open(self._directory, number)
+
+    def _dealt(self, record: EnvironmentRecord, weight: float, previous: Snapshot | None) -> list[SnapshotEntry] | Failure:
+        """As `_entries`; a try that the machine spoilt leaves no trace in what is minted next."""
+        before = dict(self._next_index)
+
+        def anew() -> list[SnapshotEntry] | Failure:
+            self._next_index = dict(before)
+            return self._entries(record, weight, previous)
+
+        return _once_the_machine_can(anew)
 
     def _entries(self, record: EnvironmentRecord, weight: float, previous: Snapshot | None) -> list[SnapshotEntry] | Failure:
         """What the snapshot holds of one environment: an entry a level."""
@@ -327,3 +349,16 @@ class EnvironmentPool:
             return tuple(previous.instance(identity, Split.HELD_OUT, level, position) for position in range(count))
         drawn = draw_instances(environment, Split.HELD_OUT, level, self._config.evaluation.prompts_per_environment)
         return drawn if isinstance(drawn, Failure) else tuple(filter(self._fits, drawn.instances))
+
+
+def _once_the_machine_can[T](make: Callable[[], T | Failure]) -> T | Failure:
+    """What `make` gives; where the machine was at fault, what it gives when tried again, at last a SandboxError."""
+    for pause_s in (0.0, *HOST_FAULT_PAUSES_S):
+        time.sleep(pause_s)
+        made = make()
+        if not (isinstance(made, Failure) and made.failure_class.is_host_fault):
+            return made
+    raise SandboxError(
+        f"this machine could not run an environment in {len(HOST_FAULT_PAUSES_S) + 1} tries ({made.failure_class}: "
+        f"{made.detail}): see to its memory and its limit on processes, then go on with --resume"
+    )

@@ -1,16 +1,20 @@
 """Tests of evo_jax/pool.py."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from env_synth.config import SandboxConfig
-from env_synth.contract import Proposal, Split
+from env_synth.contract import Failure, FailureClass, Proposal, Split
+from env_synth.errors import SandboxError
 from env_synth.grading.math_answers import question_instance
 from env_synth.grading.questions import QUESTIONS_ID
+from env_synth.instances import Draw, draw_instances
 from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.scoring import Mismatch
+from evo_jax import pool as pool_module
 from evo_jax.config import Config, ConfigError
 from evo_jax.given_environments import given_environments
 from evo_jax.pool import EnvironmentPool
@@ -195,3 +199,38 @@ def test_what_is_never_solved_goes_down_and_is_set_aside_at_the_bottom(config: C
         decided = [event.payload["reason"] for event in registry.events() if event.kind in ("level", "status")]
         assert decided == ["level down", "too hard"]
         assert [record.environment_id for record in registry.environments(status="quarantined")] == [made.environment_id]
+
+
+@pytest.mark.parametrize("faults", [2, 4])
+def test_a_fault_of_the_machine_is_held_against_no_environment(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: int
+) -> None:
+    """A double of the machine: the first draws of the second round fail as they do where memory is short."""
+    left = 0
+
+    def short_of_memory(*arguments: Any, **settings: Any) -> Draw | Failure:
+        nonlocal left
+        if left:
+            left -= 1
+            return Failure(FailureClass.HOST_OOM, "killed by the kernel")
+        return draw_instances(*arguments, **settings)
+
+    monkeypatch.setattr(pool_module, "draw_instances", short_of_memory)
+    monkeypatch.setattr(pool_module, "HOST_FAULT_PAUSES_S", (0.0, 0.0, 0.0))
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig()) as sandbox:
+        pool = EnvironmentPool(config, registry, sandbox, tmp_path)
+        pool.add(given_environments(config, sandbox))
+        first = pool.make_snapshot(1, 0, None)
+        twin = EnvironmentPool(config, registry, sandbox, tmp_path)
+        twin.restore(pool.state)
+        undisturbed = twin.make_snapshot(2, 2, first)
+        left = faults
+        if faults < 4:
+            disturbed = pool.make_snapshot(3, 2, first)
+            for entry in undisturbed.environments:
+                place = (entry.environment_id, Split.TRAIN, entry.level, 0)
+                assert disturbed.instance(*place) == undisturbed.instance(*place)
+        else:
+            with pytest.raises(SandboxError, match=r"4 tries .*killed by the kernel.*--resume"):
+                pool.make_snapshot(3, 2, first)
+        assert not registry.environments(status="quarantined")
