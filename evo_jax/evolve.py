@@ -150,8 +150,9 @@ class Evolution:
         return RoundOutcome(scored, counts.metrics)
 
     def close(self) -> None:
-        """Drops what is still being admitted."""
-        self._background.shutdown(wait=False, cancel_futures=True)
+        """Drops what is still being admitted, and waits until nothing of it uses the sandbox, which its owner closes next."""
+        self._sandbox.stop()
+        self._background.shutdown(wait=True, cancel_futures=True)
 
     # ---- state that a resume needs -------------------------------------------------------------------------------------
 

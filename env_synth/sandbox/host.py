@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import struct
+import threading
 import time
 import warnings
 import weakref
@@ -60,8 +61,9 @@ class Worker:
 
     info: EnvironmentInfo
 
-    def __init__(self, zygote: Zygote, config: SandboxConfig) -> None:
+    def __init__(self, zygote: Zygote, config: SandboxConfig, stopped: threading.Event) -> None:
         self._config = config
+        self._stopped = stopped  # of the sandbox
         self._zygote = zygote
         self._socket, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         # Blocking for `_wait`, which then needs one system call where polling first would take two; the rest asks not to wait.
@@ -167,6 +169,7 @@ class Worker:
         return self._advance(socket.MSG_DONTWAIT)
 
     def _advance(self, flags: int) -> Any:
+        _require_going(self._stopped)
         if self._expired is not None:
             return self._expired
         if not self.alive:
@@ -320,6 +323,11 @@ def _how_it_ended(status: int, cpu_s: float) -> Failure:
     return Failure(FailureClass.CRASH, name)
 
 
+def _require_going(stopped: threading.Event) -> None:
+    if stopped.is_set():
+        raise SandboxError("the sandbox was stopped: nothing more is run in it")
+
+
 class Sandbox:
     """Opens workers. A context manager; its zygotes start when first needed, one for each hash seed asked for."""
 
@@ -332,6 +340,7 @@ class Sandbox:
         self._zygotes: dict[int, Zygote] = {}
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._warned = False
+        self._stopped = threading.Event()
 
     def __enter__(self) -> Sandbox:
         """The sandbox itself."""
@@ -341,8 +350,16 @@ class Sandbox:
         """Ends every process."""
         self.close()
 
+    def stop(self) -> None:
+        """From now on whoever wants a worker, or waits for one, gets SandboxError. Safe to call from any thread.
+
+        So that the thread that uses this sandbox soon ends, and another one may `close` it.
+        """
+        self._stopped.set()
+
     def close(self) -> None:
-        """Ends every zygote and worker. Safe to call twice."""
+        """Ends every zygote and worker, for good. Safe to call twice."""
+        self.stop()
         for worker in list(self._workers):
             worker.close()
         for zygote in self._zygotes.values():
@@ -351,6 +368,7 @@ class Sandbox:
 
     def zygote(self, hash_seed: int = 0) -> Zygote:
         """The zygote of a hash seed, started, or started again if it has ended. Raises SandboxError if it can't start."""
+        _require_going(self._stopped)
         zygote = self._zygotes.get(hash_seed)
         if zygote is not None and zygote.dead:
             zygote.close()
@@ -390,7 +408,7 @@ class Sandbox:
         """
         zygote = self.zygote(hash_seed)
         self._admit(tier_of(zygote.evidence), trusted)
-        worker = Worker(zygote, self._config)
+        worker = Worker(zygote, self._config, self._stopped)
         self._workers.add(worker)
         worker.begin_load(source)
         return worker

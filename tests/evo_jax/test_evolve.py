@@ -1,6 +1,8 @@
 """Tests of evo_jax/evolve.py."""
 
 import dataclasses
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from env_synth.admission.records import HOST_FAULT, AdmissionReport
 from env_synth.config import SandboxConfig
 from env_synth.contract import Proposal
 from env_synth.registry import Registry
-from env_synth.sandbox.host import Sandbox
+from env_synth.sandbox.host import Sandbox, Worker
 from env_synth.seeds import seed_sources
 from evo_jax.config import Config
 from evo_jax.evolve import Evolution, EvolutionParts
@@ -272,3 +274,29 @@ def test_a_review_that_finds_a_defect_refuses_or_is_only_noted(
     noted = evolution.conclude(4, engine)
     assert noted is not None
     assert noted.metrics["proposals/noted/S8"] == noted.metrics["proposals/admitted"] == 1
+
+
+# ---- a stop in the middle of a round --------------------------------------------------------------------------------------
+
+
+def test_closing_ends_the_admission_under_way_before_its_sandbox_is_closed(
+    config: Config, tiny_policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate, begun = Worker.generate, threading.Event()
+
+    def noted(worker: Worker, seed: int, level: int) -> object:
+        begun.set()
+        return generate(worker, seed, level)
+
+    monkeypatch.setattr(Worker, "generate", noted)
+    endless = NEW_ENVIRONMENT.replace("return {", "while level >= 0:\n            pass\n        return {")
+    config.evolve.composites_per_round = 0
+    with Registry.open(tmp_path) as registry, Sandbox(SandboxConfig(generate_timeout_s=60.0)) as sandbox:
+        registry.admit(Proposal(seed_sources()[SEEDS[0]], "seed", operator=SEEDS[0]), step=0)
+        evolution = Evolution(config, parts_of(registry, tiny_policy_path), sandbox)
+        evolution.ask(0, ScriptedEngine([fenced(endless)] * 5))
+        assert begun.wait(60)
+        started = time.monotonic()
+        evolution.close()
+        assert time.monotonic() - started < 30
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("admission")]

@@ -278,6 +278,28 @@ def test_a_dead_zygote_is_replaced():
         assert again.verify({"a": 1}, "2", "2") == 1.0
 
 
+def test_a_sandbox_that_another_thread_stops_ends_the_call_under_way_and_runs_nothing_more():
+    with Sandbox(SandboxConfig(generate_timeout_s=60.0)) as sandbox:
+        worker = sandbox.open(changed("rng.randrange(10 ** (level + 1))", "[1 for _ in iter(int, 1)]"))
+        started = time.monotonic()
+        alarm = threading.Timer(0.3, sandbox.stop)
+        alarm.start()
+        with pytest.raises(SandboxError, match="was stopped"):
+            worker.generate(1, 1)
+        alarm.join()
+        assert time.monotonic() - started < 30
+        with pytest.raises(SandboxError, match="was stopped"):
+            sandbox.open(SOURCE)
+
+
+def test_a_closed_sandbox_starts_nothing_anew():
+    with Sandbox(SandboxConfig()) as sandbox:
+        worker = sandbox.open(SOURCE)
+    for use in (lambda: sandbox.open(SOURCE), lambda: sandbox.zygote(3), lambda: worker.generate(1, 1)):
+        with pytest.raises(SandboxError, match="was stopped"):
+            use()
+
+
 def test_no_descriptor_and_no_process_is_left():
     before = len(os.listdir("/proc/self/fd"))
     with Sandbox(SandboxConfig()) as sandbox:
