@@ -16,7 +16,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from env_synth.answers import extract_answer
@@ -191,6 +191,17 @@ class ScoringPool:
         with self._lock:
             found, self._mismatches = self._mismatches, []
         return found
+
+    @property
+    def distrusted(self) -> frozenset[str]:
+        """Environments whose grades changed when graded again: all their groups are refused from then on."""
+        with self._lock:
+            return frozenset(self._quarantined)
+
+    def distrust(self, environment_ids: Iterable[str]) -> None:
+        """Refuses these too, as when it had seen their grades change: what a run knew before it was stopped."""
+        with self._lock:
+            self._quarantined.update(environment_ids)
 
     # ------------------------------------------------------------------------------------------ before and after
 

@@ -168,6 +168,7 @@ class Ring:
             "pool": self.pool.state,
             "evolution": self.evolution.state if self.evolution is not None else None,
             "registry_sequence": self.registry.sequence,
+            "distrusted": sorted(self.scoring.distrusted | self.training_scoring.distrusted),
         }
 
 
@@ -201,6 +202,8 @@ def assemble(
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, start)
         scoring = stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring))
         training_scoring = stack.enter_context(_question_scoring(config.env_synth)) if questions else scoring
+        for scores in (scoring, training_scoring) if checkpoint is not None else ():
+            scores.distrust(checkpoint.progress.get("distrusted", ()))
         registry.record_containment(scoring.containment, step=parts.step)
 
         tokenizer = policy.tokenizer

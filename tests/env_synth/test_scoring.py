@@ -111,6 +111,23 @@ def test_a_group_larger_than_a_message_is_graded_whole():
         assert [n for n, score in enumerate(scores) if score.value == 1.0] == [10]
 
 
+def test_what_was_distrusted_before_a_stop_is_refused_after_it():
+    counts = (
+        "        Double.count = getattr(Double, 'count', 0) + 1\n        if Double.count > 2: return 1.0\n        if answer"
+    )
+    moody = SOURCE.replace("        if answer", counts, 1)
+    groups = [item(n, [tagged(answer) for answer in (2 * n, -1, -2, -3)], moody) for n in range(1, 5)]
+    with ScoringPool(FAST, ScoringConfig(replay_fraction=1.0)) as pool:
+        assert not pool.distrusted
+        assert all(not score.valid for group in pool.score(groups) for score in group)
+        known = pool.distrusted
+        assert known == {environment_id(moody)}
+    with ScoringPool(FAST, ScoringConfig(replay_fraction=0.0)) as pool:
+        pool.distrust(known)
+        assert all(not score.valid for group in pool.score(groups) for score in group)
+        assert pool.score([item(1, [tagged(2)])])[0][0].value == 1.0
+
+
 def test_many_clients_share_the_pool_and_wait_for_room():
     results: dict[int, list[float]] = {}
 
