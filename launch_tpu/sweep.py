@@ -2,12 +2,13 @@
 
 Called again it skips what is finished and goes on with what was stopped. `--through=FLAGFILE` launches every point with those
 flags of `python -m launch_tpu` in place of running it here; `--dry_run` only prints. Exit codes: 0 all done, 1 a run failed,
-2 misuse, 130 interrupted, 143 stopped by SIGTERM (the run under way saves first). Left out: runs beside each other on one
-machine, and early stopping.
+2 misuse, 130 interrupted, 143 stopped by SIGTERM (the run under way saves first), 129 by SIGHUP (it does not). Left out: runs
+beside each other on one machine, and early stopping.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -15,7 +16,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from absl import app, flags
 
@@ -34,7 +34,9 @@ THROUGH = flags.DEFINE_string(
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the commands and the table, and do nothing.")
 
-_STOPPED = (130, 143)
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOPPED = tuple(128 + number for number in _PASSED_ON)
+_POLL_S = 0.5
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -99,19 +101,36 @@ def _launch_all(points: list[Point]) -> int:
 
 
 def _run(command: list[str]) -> int:
-    """Runs a command with this interpreter for training; signals are passed on, and its end is waited for."""
-    child = subprocess.Popen(command, env={**os.environ, "EVO_PYTHON": sys.executable}, start_new_session=True)
+    """Runs a command with this interpreter for training, to its end; its exit code, or 128 + the first signal to stop.
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    Signals to stop are passed on. What the command makes of one, by ending well all the same, does not count.
+    """
+    told: list[int] = []
+    # Before there is a child, which a signal in between would leave behind. What is ignored stays so: SIGHUP under nohup.
+    heard = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, frame: told.append(number)) for number in heard}
     try:
-        code = child.wait()
+        child = subprocess.Popen(command, env={**os.environ, "EVO_PYTHON": sys.executable}, start_new_session=True)
+        code = _wait(child, told)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if told:
+        return 128 + told[0]
     return 128 - code if code < 0 else code
+
+
+def _wait(child: subprocess.Popen[bytes], told: list[int]) -> int:
+    """The child's return code; what comes to be in `told` meanwhile is sent to it, each once."""
+    sent = 0
+    while child.poll() is None:
+        for number in told[sent:]:
+            child.send_signal(number)
+            sent += 1
+        # Not for ever: the wait would not hear of a signal that comes right before it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_POLL_S)
+    return child.returncode
 
 
 if __name__ == "__main__":

@@ -35,6 +35,14 @@ if seed == 7 and not goes_on:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     (run / "ready").touch()
     time.sleep(60)
+if seed in (5, 6) and not goes_on:  # told to stop at its end: 5 comes to it, 6 fails at it
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+    (run / "ready").touch()
+    while not told:
+        time.sleep(0.01)
+    if seed == 6:
+        sys.exit(1)
 (run / "metrics.jsonl").write_text(json.dumps({{"step": 2, "reward": seed / 10}}) + "\\n")
 (run / "summary.txt").write_text("done")
 """
@@ -79,16 +87,55 @@ def test_a_failed_run_does_not_end_the_sweep_and_is_tried_again_by_the_next(swee
     assert (tmp_path / "log").read_text().splitlines() == ["13 False", "2 False", "13 True"]
 
 
-def test_a_stopped_sweep_goes_on(sweep_command: list[str], tmp_path: Path) -> None:
-    process = subprocess.Popen([*sweep_command, "--set=seed=7,2"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+def start_sweep(command: list[str], tmp_path: Path, *more: str) -> subprocess.Popen[str]:
+    """A sweep whose first run has begun; its double waits for a signal."""
+    process = subprocess.Popen([*command, *more], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
     while not list(tmp_path.glob("sweep/*/ready")):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stopped_sweep_goes_on(sweep_command: list[str], tmp_path: Path, number: signal.Signals) -> None:
+    process = start_sweep(sweep_command, tmp_path, "--set=seed=7,2")
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
     answer = sweep(sweep_command, "--set=seed=7,2")
     assert answer.returncode == 0, answer.stderr
     assert (tmp_path / "log").read_text().splitlines() == ["7 False", "7 True", "2 False"]
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_a_sweep_that_is_stopped_starts_no_other_run_whatever_the_last_one_says(
+    sweep_command: list[str], tmp_path: Path, seed: int
+) -> None:
+    process = start_sweep(sweep_command, tmp_path, f"--set=seed={seed},2")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert (tmp_path / "log").read_text().splitlines() == [f"{seed} False"]
+
+
+def test_a_sweep_that_is_stopped_while_it_starts_a_run_stops_the_run(sweep_command: list[str]) -> None:
+    interrupted = """
+import os, signal, subprocess
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = Popen
+"""
+    python, option, entry, *flags = sweep_command
+    answer = sweep([python, option, interrupted + entry, *flags], "--set=seed=7,2")
+    assert answer.returncode == 143
+    assert "stopped while seed-7-" in answer.stderr
+
+
+def test_a_sweep_under_nohup_outlives_its_terminal(sweep_command: list[str], tmp_path: Path) -> None:
+    process = start_sweep(["nohup", *sweep_command], tmp_path, "--set=seed=7,2")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
 
 
 def test_a_dry_run_only_prints(sweep_command: list[str], tmp_path: Path) -> None:
