@@ -28,9 +28,20 @@ if [[ -z $bucket ]]; then
   exec "${command[@]}"
 fi
 
+child=
+told=
+pass_on() {
+  if [[ -z $child ]]; then
+    told=1
+  else
+    kill -TERM "$child" 2>/dev/null || true
+  fi
+}
+# Before the start, or a signal in between would end this shell alone.
+trap pass_on TERM INT
 "${command[@]}" &
 child=$!
-trap 'kill -TERM "$child" 2>/dev/null || true' TERM INT
+[[ -z $told ]] || pass_on
 code=0
 wait "$child" || code=$?
 while kill -0 "$child" 2>/dev/null; do

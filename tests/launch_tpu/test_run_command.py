@@ -1,5 +1,6 @@
 """Every shell script passes shellcheck, and start.sh does what it says with a double of the training process."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -102,6 +103,14 @@ while true; do sleep 0.05; done
 """
 
 
+def saving_training(folder: Path, place: Path) -> Path:
+    """A double of training that leaves a trace at `place` when it is asked to stop."""
+    training = folder / "training"
+    training.write_text("#!/usr/bin/env bash" + SAVING.format(place=place))
+    training.chmod(0o755)
+    return training
+
+
 @pytest.mark.parametrize("bucket", ["", "gs://my-bucket/runs/a"])
 @pytest.mark.parametrize("leads", [True, False])
 def test_sigterm_reaches_training_and_its_exit_code_comes_back(
@@ -111,9 +120,7 @@ def test_sigterm_reaches_training_and_its_exit_code_comes_back(
     if leads:  # of several hosts without a shared file system one alone has the run directory
         run_dir.mkdir()
         (run_dir / "config.json").touch()
-    training = tmp_path / "training"
-    training.write_text("#!/usr/bin/env bash" + SAVING.format(place=place))
-    training.chmod(0o755)
+    training = saving_training(tmp_path, place)
     copies = double("gcloud", '[[ -e "' + str(place) + '" ]] || exit 9')
     given = {**os.environ, "EVO_PYTHON": str(training), "EVO_BUCKET": bucket}
     process = subprocess.Popen(["bash", str(START), str(run_dir)], env=given)
@@ -125,6 +132,27 @@ def test_sigterm_reaches_training_and_its_exit_code_comes_back(
     assert place.read_text() == "saved\n"
     asked = copies.read_text().splitlines()
     assert asked == ([f"storage rsync {run_dir} {bucket} --recursive"] if bucket and leads else [])
+
+
+def test_sigterm_that_comes_while_training_is_being_started_reaches_it(tmp_path: Path) -> None:
+    place, moment = tmp_path / "trace", tmp_path / "moment"
+    # Sent by the script to itself, in front of the line after the start.
+    moment.write_text(f"""unset BASH_ENV
+at_the_moment() {{
+  [[ $1 == 'child=$!' ]] || return 0
+  until [[ -e {place}.ready ]]; do sleep 0.01; done
+  kill -TERM $$
+}}
+trap 'at_the_moment "$BASH_COMMAND"' DEBUG
+""")
+    given = {**os.environ, "EVO_PYTHON": str(saving_training(tmp_path, place)), "EVO_BUCKET": "gs://b", "BASH_ENV": str(moment)}
+    process = subprocess.Popen(["bash", str(START), str(tmp_path / "run")], env=given, start_new_session=True)
+    try:
+        assert process.wait(timeout=60) == 143
+        assert place.read_text() == "saved\n"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 # ---- install.sh --------------------------------------------------------------------------------------------------------
