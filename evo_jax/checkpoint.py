@@ -9,6 +9,7 @@ when to save (`trainer.py`).
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from typing import Any, Protocol
 
 import orbax.checkpoint as ocp
 from etils import epath
+
+# How TensorStore begins what it says of a file that is cut off, garbled or gone. What passes, such as a bucket that does not
+# answer or too many open files, begins with UNAVAILABLE, RESOURCE_EXHAUSTED, UNKNOWN and others.
+_DAMAGE = ("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE")
 
 
 class CheckpointError(Exception):
@@ -128,11 +133,11 @@ class CheckpointStore:
     def restore(self, like: Any, on_fallback: Callable[[str], None], step: int | None = None) -> Checkpoint | None:
         """The newest checkpoint that can be read (or that of `step`), with arrays shaped and placed like `like`.
 
-        An unreadable one is reported through `on_fallback` and the one before it is tried. Returns None where none was ever
-        saved.
+        A damaged one is reported through `on_fallback` and the one before it is tried. Returns None where none was ever saved.
 
         Raises:
-            CheckpointError: checkpoints exist and none of them (or not the one asked for) can be read.
+            CheckpointError: checkpoints exist and none of them (or not the one asked for) can be read, or reading failed in a
+                way that may pass: then no older one stands in, for what is newer than it would be discarded.
         """
         steps = self.steps if step is None else [step]
         for candidate in reversed(steps):
@@ -142,8 +147,14 @@ class CheckpointStore:
                     args=ocp.args.Composite(state=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()),
                 )
                 return Checkpoint(candidate, restored["state"], restored["progress"])
-            except Exception as error:  # whatever a damaged file raises, the next older one may be whole
-                on_fallback(f"checkpoint of step {candidate} cannot be read ({first_line(error)}); trying the one before it")
+            except Exception as error:
+                cause = _cause(error)
+                if not _tells_damage(cause):
+                    raise CheckpointError(
+                        f"the checkpoint of step {candidate} in {self.directory} cannot be read: {first_line(cause)}. It is "
+                        "not known to be damaged and stays: try again, or delete it to go on from the one before it"
+                    ) from error
+                on_fallback(f"checkpoint of step {candidate} cannot be read ({first_line(cause)}); trying the one before it")
         if steps:
             raise CheckpointError(
                 f"none of the checkpoints {steps} in {self.directory} can be read with this configuration: "
@@ -152,7 +163,7 @@ class CheckpointStore:
         return None
 
     def discard_after(self, step: int) -> None:
-        """Deletes checkpoints newer than `step`: unreadable ones, which a resumed run makes again."""
+        """Deletes checkpoints newer than `step`: damaged ones, which a resumed run makes again."""
         for newer in [saved for saved in self.steps if saved > step]:
             self._manager.delete(newer)
         self._finished = sorted(self._manager.all_steps())
@@ -185,5 +196,19 @@ def finished_steps(directory: epath.PathLike) -> list[int]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, or what it is."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """What an error says first, or what it is; TensorStore names the reason only after all the paths that led to it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:600]
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What an error was raised from in the end: Orbax says of an array which one it was, not what happened to it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _tells_damage(cause: BaseException) -> bool:
+    """Whether reading failed for what is in the files, so that it will fail again; False where that is not known."""
+    if isinstance(cause, FileNotFoundError | KeyError | json.JSONDecodeError | UnicodeDecodeError):
+        return True
+    return isinstance(cause, ValueError) and str(cause).startswith(_DAMAGE)

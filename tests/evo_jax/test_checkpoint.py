@@ -59,18 +59,45 @@ def test_nothing_saved_is_nothing_restored(tmp_path: Path) -> None:
     assert CheckpointStore(tmp_path / "checkpoints", keep=2).restore(state(0.0), ignore) is None
 
 
-def truncate_arrays(directory: Path) -> None:
-    files = [path for path in (directory / "state").rglob("*") if path.is_file() and path.stat().st_size > 0]
-    assert files
-    for path in files:
-        os.truncate(path, path.stat().st_size // 2)
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
 
 
-def test_a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path: Path) -> None:
+def garble(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+
+
+def every(harm: Callable[[Path], None], *patterns: str) -> Callable[[Path], None]:
+    """Harms the files of a checkpoint that match."""
+
+    def damage(directory: Path) -> None:
+        files = [path for pattern in patterns for path in directory.glob(pattern) if path.is_file() and path.stat().st_size > 0]
+        assert files
+        for path in files:
+            harm(path)
+
+    return damage
+
+
+truncate_arrays = every(truncate, "state/**/*")
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "all truncated": truncate_arrays,
+    **{
+        f"{harm.__name__} {pattern}": every(harm, pattern)
+        for pattern in ("state/manifest.ocdbt", "state/d/*", "state/ocdbt.process_0/d/*", "progress/metadata")
+        for harm in (truncate, garble, Path.unlink)
+    },
+    "no state": lambda directory: shutil.rmtree(directory / "state"),
+    "no progress": lambda directory: shutil.rmtree(directory / "progress"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     store = CheckpointStore(tmp_path / "checkpoints", keep=2)
     store.save(checkpoint(1))
     store.save(checkpoint(2))
-    truncate_arrays(tmp_path / "checkpoints" / "2")
+    damage(tmp_path / "checkpoints" / "2")
     notes: list[str] = []
     found = CheckpointStore(tmp_path / "checkpoints", keep=2).restore(state(0.0), notes.append)
     assert found is not None
@@ -78,6 +105,49 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_pat
     np.testing.assert_array_equal(found.state["weights"], state(1.0)["weights"])
     assert len(notes) == 1
     assert "step 2 cannot be read" in notes[0]
+
+
+@pytest.mark.parametrize("file", ["state/manifest.ocdbt", "state/ocdbt.process_0/d/*"])
+def test_what_cannot_be_read_for_a_while_is_not_taken_for_damaged(tmp_path: Path, file: str) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", keep=2)
+    for step in (1, 2):
+        store.save(checkpoint(step))
+    for path in (tmp_path / "checkpoints" / "2").glob(file):
+        path.rename(tmp_path / path.name)
+        path.symlink_to(path.name)  # a loop, which the system refuses to open
+    with pytest.raises(CheckpointError, match=r"step 2 .*not known to be damaged"):
+        store.restore(state(0.0), pytest.fail)
+    for path in (tmp_path / "checkpoints" / "2").glob(file):
+        (tmp_path / path.name).replace(path)
+    found = store.restore(state(0.0), pytest.fail)
+    assert found is not None
+    assert found.step == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("UNAVAILABLE: Error reading gs://bucket/2/state/manifest.ocdbt: HTTP response code: 503"),
+        ValueError("RESOURCE_EXHAUSTED: Error reading local file: [OS error 24: EMFILE Too many open files]"),
+        OSError(5, "Input/output error"),
+        MemoryError(),
+    ],
+    ids=["bucket", "files", "disk", "memory"],
+)
+def test_no_older_checkpoint_stands_in_for_one_that_may_be_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The errors as TensorStore and the system raise them, below Orbax's own word on the array that was read."""
+    store = CheckpointStore(tmp_path / "checkpoints", keep=2)
+    for step in (1, 2):
+        store.save(checkpoint(step))
+
+    def fails(step: int, args: object) -> None:
+        raise RuntimeError("Encountered error while reading array index") from error
+
+    monkeypatch.setattr(store._manager, "restore", fails)
+    with pytest.raises(CheckpointError, match=r"step 2 .*not known to be damaged"):
+        store.restore(state(0.0), pytest.fail)
 
 
 def test_when_all_are_damaged_the_error_says_so(tmp_path: Path) -> None:
