@@ -36,7 +36,7 @@ class BreakingTransport(DirectoryTransport):
 def make(
     servers: list[RecordedServer], parent: Path, *, transport: type[DirectoryTransport] = DirectoryTransport, **options: Any
 ) -> SGLangEngine:
-    fleet = {"urls": tuple(server.url for server in servers), "capacity": 8, "return_timeout_s": 1.0}
+    fleet = {"urls": tuple(server.url for server in servers), "capacity": 8, "return_timeout_s": 10.0}
     dispatch = {"request_timeout_s": 60.0, "health_interval_s": 30.0}
     for name, value in options.items():
         (fleet if name in FleetSettings.__dataclass_fields__ else dispatch)[name] = value
@@ -183,7 +183,7 @@ def test_a_server_that_came_back_without_weights_gets_them_again(params: nnx.Sta
 def test_the_last_server_gone_is_an_error_and_no_hang(params: nnx.State, tmp_path: Path) -> None:
     with RecordedServer() as server:
         server.interfere = once(lambda: threading.Thread(target=server.kill).start() or server.hang() or (500, None))
-        engine = make([server], tmp_path)
+        engine = make([server], tmp_path, return_timeout_s=1.0)
         engine.load_weights(params, 0)
         with pytest.raises(RolloutError, match=r"no SGLang server is left.*not reachable"):
             engine.generate(requests(6))
@@ -201,7 +201,7 @@ def test_a_hung_server_is_noticed_by_its_silence_and_its_groups_go_elsewhere(par
         return None
 
     with RecordedServer() as first, RecordedServer() as second:
-        engine = make([first, second], tmp_path, health_interval_s=0.2)
+        engine = make([first, second], tmp_path, health_interval_s=0.2, return_timeout_s=1.0)
         engine.load_weights(params, 0)
         first.interfere = hang
         whole(engine.generate(requests(12)), requests(12))
@@ -210,9 +210,15 @@ def test_a_hung_server_is_noticed_by_its_silence_and_its_groups_go_elsewhere(par
 
 
 def test_a_slow_server_is_waited_for_while_it_is_healthy(params: nnx.State, tmp_path: Path) -> None:
+    def be_slow() -> None:
+        deadline = time.monotonic() + 30
+        while server.asked("/server_info") < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+
     with RecordedServer() as server:
-        server.interfere = once(*[lambda: time.sleep(1.5)] * 2)
-        engine = make([server], tmp_path, health_interval_s=0.1)
+        server.interfere = once(be_slow, be_slow)
+        # The health of a server is asked for with a limit of twice this: a loaded machine must be able to keep it.
+        engine = make([server], tmp_path, health_interval_s=0.5)
         engine.load_weights(params, 0)
         whole(engine.generate(requests(2)), requests(2))
         assert server.asked("/generate") == 2
@@ -292,7 +298,7 @@ def test_closing_ends_a_generate_elsewhere_with_aborted_completions(params: nnx.
 def test_no_server_is_an_error_that_names_it(params: nnx.State, tmp_path: Path) -> None:
     server = RecordedServer()
     server.kill()
-    engine = make([server], tmp_path)
+    engine = make([server], tmp_path, return_timeout_s=1.0)
     with pytest.raises(RolloutError, match=f"{server.url}: not reachable"):
         engine.load_weights(params, 0)
     assert engine.policy_version == -1
