@@ -277,7 +277,9 @@ def test_a_second_interrupt_ends_the_run_at_once_without_a_traceback(tiny_policy
         command(tmp_path / "run", tiny_policy_path), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not (tmp_path / "run" / "metrics.jsonl").exists():
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    # The file is there before signals are listened to; its first line is not.
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
         time.sleep(0.1)
     started = psutil.Process(process.pid).children(recursive=True)
     assert started, "nothing that could outlive the run: sandboxes were expected"
