@@ -202,8 +202,9 @@ def assemble(
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, start)
         scoring = stack.enter_context(ScoringPool(config.env_synth.sandbox, config.env_synth.scoring))
         training_scoring = stack.enter_context(_question_scoring(config.env_synth)) if questions else scoring
-        for scores in (scoring, training_scoring) if checkpoint is not None else ():
-            scores.distrust(checkpoint.progress.get("distrusted", ()))
+        if checkpoint is not None:
+            for scores in (scoring, training_scoring):
+                scores.distrust(checkpoint.progress.get("distrusted", ()))
         registry.record_containment(scoring.containment, step=parts.step)
 
         tokenizer = policy.tokenizer

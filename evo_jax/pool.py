@@ -353,12 +353,12 @@ class EnvironmentPool:
 
 def _once_the_machine_can[T](make: Callable[[], T | Failure]) -> T | Failure:
     """What `make` gives; where the machine was at fault, what it gives when tried again, at last a SandboxError."""
-    for pause_s in (0.0, *HOST_FAULT_PAUSES_S):
-        time.sleep(pause_s)
-        made = make()
-        if not (isinstance(made, Failure) and made.failure_class.is_host_fault):
-            return made
-    raise SandboxError(
-        f"this machine could not run an environment in {len(HOST_FAULT_PAUSES_S) + 1} tries ({made.failure_class}: "
-        f"{made.detail}): see to its memory and its limit on processes, then go on with --resume"
-    )
+    pauses_s = list(HOST_FAULT_PAUSES_S)
+    while isinstance(made := make(), Failure) and made.failure_class.is_host_fault:
+        if not pauses_s:
+            raise SandboxError(
+                f"this machine could not run an environment in {len(HOST_FAULT_PAUSES_S) + 1} tries ({made.failure_class}: "
+                f"{made.detail}): see to its memory and its limit on processes, then go on with --resume"
+            )
+        time.sleep(pauses_s.pop(0))
+    return made
