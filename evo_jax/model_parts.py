@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flax import nnx
 from jax.sharding import Mesh
@@ -18,6 +19,7 @@ from jax.sharding import Mesh
 from evo_jax.checkpoint import Checkpoint, CheckpointError, CheckpointStore
 from evo_jax.config import Config, PolicyConfig
 from evo_jax.engines import build_engine, stage_is_asked
+from evo_jax.hosts.acts import End
 from evo_jax.hosts.leader import is_lost_process
 from evo_jax.hosts.link import HostsError, Link
 from evo_jax.learner import Learner, TrainState
@@ -67,7 +69,7 @@ def build_model_parts(
         store = CheckpointStore(place, keep=chosen.keep, in_background=chosen.in_background)
         checkpoints = stack.enter_context(_closing(store, note))
         params = nnx.state(policy.decoder)
-        checkpoint = checkpoints.restore(learner.abstract_state(params), note) if resume else None
+        checkpoint = _restored(checkpoints, learner.abstract_state(params), note, link) if resume else None
         checkpoints.discard_after(checkpoint.step if checkpoint is not None else 0)
         train_state = checkpoint.state if checkpoint is not None else learner.init(params)
         reference_params = learner.reference_params(params) if config.objective.kl_weight else None
@@ -76,6 +78,31 @@ def build_model_parts(
         if stage_is_asked(config, "N2"):
             embedder = PolicyEmbedder(policy, f"{Path(config.policy.path).name}, untrained")
         yield ModelParts(policy, learner, train_state, reference_params, engine, embedder, checkpoints, checkpoint)
+
+
+def _restored(checkpoints: CheckpointStore, like: Any, note: Callable[[str], None], link: Link | None) -> Checkpoint | None:
+    """The newest readable checkpoint, the same one on every process. Raises CheckpointError where they differ."""
+    # Before they read: a process that finds none would be waited for inside Orbax by those that do.
+    _require_one_step("finds", max(checkpoints.steps, default=0), checkpoints, link)
+    checkpoint = checkpoints.restore(like, note)
+    _require_one_step("restored", 0 if checkpoint is None else checkpoint.step, checkpoints, link)
+    return checkpoint
+
+
+def _require_one_step(does: str, step: int, checkpoints: CheckpointStore, link: Link | None) -> None:
+    """Raises CheckpointError where another process says another step: each reads its own part, and nothing else would tell."""
+    if link is None:
+        return
+    link.say(step)
+    for other in link.hear():
+        if isinstance(other, End):
+            raise HostsError(f"process 0 stopped with an error: {other.error}")
+        if other != step:
+            raise CheckpointError(
+                f"the processes of the job do not go on from one checkpoint in {checkpoints.directory}: one {does} step {step} "
+                f"and another step {other} (0: none). Every process has to reach that directory; where the part of one is "
+                f"damaged, delete what is newer than step {min(step, other)}, then start all of them again with --resume"
+            )
 
 
 @contextmanager
