@@ -96,9 +96,15 @@ def start_sweep(command: list[str], tmp_path: Path, *more: str) -> subprocess.Po
     return process
 
 
+def hearing(command: list[str], number: signal.Signals) -> list[str]:
+    """The command, with a signal that is not ignored even where these tests run under nohup or behind a shell's `&`."""
+    python, option, entry, *flags = command
+    return [python, option, f"import signal; signal.signal({int(number)}, signal.SIG_DFL); {entry}", *flags]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_sweep_goes_on(sweep_command: list[str], tmp_path: Path, number: signal.Signals) -> None:
-    process = start_sweep(sweep_command, tmp_path, "--set=seed=7,2")
+    process = start_sweep(hearing(sweep_command, number), tmp_path, "--set=seed=7,2")
     process.send_signal(number)
     assert process.wait(timeout=60) == 128 + number
     answer = sweep(sweep_command, "--set=seed=7,2")
