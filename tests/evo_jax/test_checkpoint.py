@@ -16,6 +16,9 @@ import pytest
 
 from evo_jax.checkpoint import Checkpoint, CheckpointError, CheckpointStore
 
+# Orbax leaves its other reads under way when one has failed, and Python tells of each, whenever it likes.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def state(value: float, size: int = 1000) -> dict[str, jax.Array]:
     return {"weights": jnp.arange(size, dtype=jnp.float32) * value, "count": jnp.asarray(int(value), jnp.int32)}
@@ -92,8 +95,6 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 }
 
 
-# Orbax leaves its other reads under way when one has failed, and Python tells of each.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     store = CheckpointStore(tmp_path / "checkpoints", keep=2)
