@@ -1,7 +1,7 @@
 """What each part of the proposer's reward does to a run: runs that differ in one flag, beside the run of the whole reward.
 
 Command: python -m benchmarks.ablations --runs=NAME=RUN,NAME=RUN,... of configs/coder_cpu_evolving.py, the whole reward first.
-Counts the rounds that all of them judged; themes are drawn by the seed, so the same round asks for the same ones in each run.
+Each counts the rounds that the first judged too; themes are drawn by the seed, so one round asks for the same ones in each run.
 Prints the shares of proposals that passed each mark, that are right (by benchmarks/theme_truth.py) and that were admitted, each
 less the first run's with a paired bootstrap over rounds (95 %), and how many kinds passed; writes results/ablations.json. Left
 out: what chance alone does to one run, which takes several of the same.
@@ -58,11 +58,12 @@ def counts_of(run: Judged, steps: Sequence[int]) -> dict[str, list[int]]:
     return counts
 
 
-def row_of(name: str, run: Judged, first: Judged, steps: Sequence[int]) -> dict[str, Any]:
-    """One run: each mark's share, and its difference from the first run's where it is another."""
+def row_of(name: str, run: Judged, first: Judged) -> dict[str, Any]:
+    """One run: each mark's share, and its difference from the first run's in the same rounds where it is another."""
+    steps = sorted(run[0].keys() & first[0].keys())
     tried = {id(each): np.array([each[0][step].tried for step in steps]) for each in (run, first)}
     before = counts_of(first, steps)
-    row: dict[str, Any] = {"run": name, "rounds": len(steps)}
+    row: dict[str, Any] = {"run": name, "rounds": len(steps), "last_step": steps[-1]}
     for mark, passed in counts_of(run, steps).items():
         row[mark] = share(sum(passed), int(tried[id(run)].sum()))
         if run is not first:
@@ -82,19 +83,19 @@ def _shape(source: str) -> str:
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """One line a mark, one column a run."""
-    table = Table(title=f"proposals of {rows[0]['rounds']} rounds, and the difference from the first run")
+    table = Table(title="proposals, and the difference from the first run in the same rounds [95 %]")
     for column in ("", *(row["run"] for row in rows)):
         table.add_column(column)
     for mark in (*(mark for mark, _ in MARKS), RIGHT_ONES, RIGHT_AND_ADMITTED):
         table.add_row(mark, *(_cell(row[mark]) for row in rows))
-    for count in ("kinds_past_mechanical_stages", "kinds_right", "questions_right"):
+    for count in ("rounds", "kinds_past_mechanical_stages", "kinds_right", "questions_right"):
         table.add_row(count.replace("_", " "), *(str(row[count]) for row in rows))
     Console(width=190).print(table)
 
 
 def _cell(found: Mapping[str, Any]) -> str:
     text, compared = f"{found['passed']} of {found['of']}", found.get("over_first")
-    return f"{text}, {compared['difference']:+.3f} [{compared['low']:+.3f}, {compared['high']:+.3f}]" if compared else text
+    return f"{text}\n{compared['difference']:+.3f} [{compared['low']:+.3f}, {compared['high']:+.3f}]" if compared else text
 
 
 def main() -> None:
@@ -107,13 +108,13 @@ def main() -> None:
     paths = {name: Path(path) for name, path in (part.split("=", 1) for part in parts)}
     with Sandbox(SandboxConfig()) as sandbox:
         runs = {name: judged(path, Context(AdmissionConfig(), sandbox, Archive())) for name, path in paths.items()}
-    steps = sorted(set.intersection(*(set(rounds) for rounds, _ in runs.values())))
-    if not steps:
-        sys.exit(f"error: no round was judged by all of {', '.join(map(str, paths.values()))}")
     first = next(iter(runs.values()))
-    rows = [row_of(name, run, first, steps) for name, run in runs.items()]
+    for name, run in runs.items():
+        if not run[0].keys() & first[0].keys():
+            sys.exit(f"error: {paths[name]} has judged no round that {next(iter(paths.values()))} has")
+    rows = [row_of(name, run, first) for name, run in runs.items()]
     show(rows)
-    print(write_record("ablations", {"first_step": steps[0], "last_step": steps[-1]}, rows, {}))
+    print(write_record("ablations", {}, rows, {}))
 
 
 if __name__ == "__main__":
