@@ -2,10 +2,9 @@
 
 A sequential test picks the level or refuses; fresh instances then give the solve rate, how many groups are mixed, and
 whether one wrong answer is so common that the reference may be the wrong one. Cheap strategies must fail at that level too, as
-in S5, which did not know it. Two levels up the solver must fall behind the
-oracle, and answers without reasoning must not do (the parts of S7 that need a solver); a solve rate that rises with the
-level refuses (the part of S6). Every reply is graded by `verify` in the sandbox. Left out: the reward (`learnability`),
-later rounds of training.
+in S5, which did not know it. Two levels up the solver must fall behind the oracle, and answers without reasoning must not do
+(the parts of S7 that need a solver); a solve rate that rises with the level refuses (the part of S6). Every reply is graded by
+`verify` in the sandbox. Left out: the reward (`learnability`), later rounds of training.
 """
 
 from __future__ import annotations
@@ -114,18 +113,21 @@ class _Asked:
         self._subject = subject
         self._prompts: set[str] = set()
         self._next: dict[tuple[int, int], int] = {}
-        self._batches: Counter[int] = Counter()
+        self._repetitions = 0
 
     def groups(self, level: int, instances: int, replies: int, start: int, *, direct: bool = False) -> Asking[list[Group]]:
         """`replies` graded answers to each of up to `instances` instances of a level, drawn from index `start` on.
 
-        Fewer where a level has fewer prompts. Each batch samples by a seed of its own: a prompt that has to be asked again
-        would get the very replies it got before, and these would count twice.
+        Fewer where a level has fewer prompts. What has to be asked again is sampled by another seed: it would get the very
+        replies it got before, and these would count twice. All else shares one, so that candidates are asked for together.
         """
         subject, settings = self._subject, self._subject.settings
         drawn = self._fresh(level, instances, start)
-        seed = settings.seed + start + self._batches[start]
-        self._batches[start] += 1
+        seed = settings.seed
+        if not self._prompts.isdisjoint(item.prompt for item in drawn):
+            self._repetitions += 1
+            seed += self._repetitions
+        self._prompts.update(item.prompt for item in drawn)
         subject.rest()
         instruction = answer_instruction(subject.candidate.info, settings.extraction_rule)
         end = f"{DIRECT_INSTRUCTION} {instruction}" if direct else instruction
@@ -145,9 +147,7 @@ class _Asked:
             (asked if drawn.prompt in self._prompts else fresh).setdefault(drawn.prompt, drawn)
             index += 1
         self._next[level, start] = index
-        found = [*fresh.values(), *asked.values()][:count]
-        self._prompts.update(drawn.prompt for drawn in found)
-        return found
+        return [*fresh.values(), *asked.values()][:count]
 
     def _graded(self, drawn: Drawn, replies: Sequence[Reply]) -> Group:
         subject = self._subject
@@ -230,7 +230,7 @@ def _second_opinion_sides_with_us(subject: Subject, group: Group, answer: str) -
         return second_grades(opened, drawn.prompt, [drawn.reference, answer]) == [1.0, 0.0]
 
 
-# --- the parts of S5, S6 and S7 that need a solver ------------------------------------------------------------------------
+# --- the parts of S5, S6 and S7 that need a solver --------------------------------------------------------------------
 
 
 def _check_guesses(subject: Subject, level: int, measures: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ def test_a_level_in_between_is_found_and_its_rate_measured(judge: Judge) -> None
 
 
 def test_where_one_level_is_never_solved_the_one_before_it_is_calibrated(judge: Judge) -> None:
-    result = judge(ScriptedDouble(solve=josephus, solve_rate=lambda prompt: 0.8 if people(prompt) <= 10 else 0.0))
+    result = judge(ScriptedDouble(solve=josephus, solve_rate=lambda prompt: 0.9 if people(prompt) <= 10 else 0.0))
     assert (result.outcome, result.reason) == (Outcome.PASSED, ""), result.evidence
     assert result.measures["level"] == 0
     solved, replies = map(int, result.measures["search"]["0"].split(" of "))
@@ -138,13 +138,18 @@ def test_what_has_to_be_asked_again_is_sampled_anew(judge: Judge, read: Read) ->
     assert len(set(seeded)) == len(seeded) > 2 * len({prompt for prompt, _ in seeded})
 
 
+def small_ones(prompt: str) -> float:
+    """Right now and then up to level 1; at level 2 the nearest earlier prompt gives more of the answers than S5 allows."""
+    return 0.35 if people(prompt) <= 26 else 0.0
+
+
 def same_wrong(prompt: str, place: int) -> str:
     """One wrong answer that all replies to a prompt share."""
     return str(int(josephus(prompt)) + 1)
 
 
 def test_a_shared_wrong_answer_contradicts_the_reference(judge: Judge, read: Read) -> None:
-    solver = ScriptedDouble(solve=josephus, solve_rate=lambda prompt: falling(prompt) * 0.5, wrong=same_wrong)
+    solver = ScriptedDouble(solve=josephus, solve_rate=small_ones, wrong=same_wrong)
     result = judge(solver)
     assert (result.outcome, result.reason) == (Outcome.REFUSED, "plurality_contradicts_reference")
     assert int(result.evidence["got"]) == int(result.evidence["expected"]) + 1
@@ -152,7 +157,7 @@ def test_a_shared_wrong_answer_contradicts_the_reference(judge: Judge, read: Rea
 
 
 def test_unless_the_second_reference_sides_with_ours(judge: Judge, read: Read) -> None:
-    solver = ScriptedDouble(solve=josephus, solve_rate=lambda prompt: falling(prompt) * 0.5, wrong=same_wrong)
+    solver = ScriptedDouble(solve=josephus, solve_rate=small_ones, wrong=same_wrong)
     sided = judge(solver, opinion=read("brute_force/josephus"))
     assert sided.outcome is Outcome.PASSED, (sided.reason, sided.evidence)
     assert sided.measures["plurality_wrong"] != "0 of 8"
