@@ -196,7 +196,7 @@ def assemble(
         if config.evolve.enabled:
             sandbox = stack.enter_context(Sandbox(config.env_synth.sandbox))
             embedder = _led_embedder(parts, link)
-            evolution = Evolution(config, _evolution_parts(policy, registry, pool, embedder), sandbox)
+            evolution = Evolution(config, _evolution_parts(policy, prompt_format, registry, pool, embedder), sandbox)
             stack.callback(evolution.close)
         start = given_environments(config, sandbox) if checkpoint is None else checkpoint.progress
         snapshot, loader = _place_in_data(config.seed, pool, registry, evolution, start)
@@ -267,6 +267,13 @@ def solver_sampling(config: Config) -> SamplingParams:
     )
 
 
+def _evolution_parts(
+    policy: Policy, prompt_format: PromptFormat, registry: Registry, pool: EnvironmentPool, embedder: Embedder | None
+) -> EvolutionParts:
+    positions, takes = policy.model_config.max_positions, prompt_format.takes
+    return EvolutionParts(policy.tokenizer, registry, pool.learnability, pool.solve_rate, positions, embedder, takes)
+
+
 def open_sampling_ahead(config: Config, engine: RolloutEngine, prompt_format: PromptFormat) -> SamplingAhead | None:
     """What samples beside the loop, where rollouts may be stale. A request's seed follows from its instance."""
     rollout, sampling = config.rollout, solver_sampling(config)
@@ -302,12 +309,6 @@ def _led_embedder(parts: ModelParts, link: Link | None) -> Embedder | None:
 def _question_scoring(config: EnvSynthConfig) -> ScoringPool:
     sandbox, preload = math_settings(config.sandbox)
     return ScoringPool(sandbox, config.scoring, preload=preload)
-
-
-def _evolution_parts(policy: Policy, registry: Registry, pool: EnvironmentPool, embedder: Embedder | None) -> EvolutionParts:
-    return EvolutionParts(
-        policy.tokenizer, registry, pool.learnability, pool.solve_rate, policy.model_config.max_positions, embedder
-    )
 
 
 def describe_memory(config: Config) -> str:

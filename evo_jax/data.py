@@ -85,11 +85,15 @@ class PromptFormat:
 
     def fits(self, instance: Instance) -> bool:
         """Whether the instance's prompt has at most `max_prompt_tokens`."""
-        return len(self._chat(instance).token_ids) <= self.max_prompt_tokens
+        return self.takes(self._text(instance))
+
+    def takes(self, text: str) -> bool:
+        """Whether a prompt, with its answer instruction, has at most `max_prompt_tokens` in the chat template."""
+        return len(self._chat(text).token_ids) <= self.max_prompt_tokens
 
     def solver_prompt(self, instance: Instance) -> Prompt:
         """Raises ConfigError for a prompt longer than `max_prompt_tokens`: it is never cut."""
-        chat = self._chat(instance)
+        chat = self._chat(self._text(instance))
         if len(chat.token_ids) > self.max_prompt_tokens:
             raise ConfigError(
                 f"rollout.max_prompt_tokens={self.max_prompt_tokens} is too small for an instance of "
@@ -104,6 +108,8 @@ class PromptFormat:
             level=instance.level,
         )
 
-    def _chat(self, instance: Instance) -> ChatPrompt:
-        text = f"{instance.prompt}\n{answer_instruction(instance, self.extraction_rule)}"
+    def _text(self, instance: Instance) -> str:
+        return f"{instance.prompt}\n{answer_instruction(instance, self.extraction_rule)}"
+
+    def _chat(self, text: str) -> ChatPrompt:
         return self.tokenizer.chat_prompt([{"role": "user", "content": text}])

@@ -29,7 +29,7 @@ from env_synth.registry import Registry
 from env_synth.sandbox.host import Sandbox
 from env_synth.solver.protocol import Embedder
 from evo_jax.config import Config
-from evo_jax.lent_models import EngineSolver, PromptLimits, takes_prompts_of
+from evo_jax.lent_models import EngineSolver, PromptLimits
 from evo_jax.metrics import MetricValue
 from evo_jax.policy.tokenizer import Tokenizer
 from evo_jax.proposing import Proposing, reply_opening
@@ -45,6 +45,7 @@ class EvolutionParts:
     learnability and solve_rate of an environment by its id, as the solver's replies show them (solve_rate None: no round yet).
     max_positions: of the policy: a prompt and its reply must fit.
     embedder: a frozen model for N2; None where N2 is not asked.
+    trainable: whether the solver could be trained on a prompt, answer instruction included.
     """
 
     tokenizer: Tokenizer
@@ -53,6 +54,7 @@ class EvolutionParts:
     solve_rate: Callable[[str], float | None]
     max_positions: int
     embedder: Embedder | None = None
+    trainable: Callable[[str], bool] = lambda prompt: True
 
 
 @dataclass(frozen=True)
@@ -194,8 +196,7 @@ class Evolution:
             evolve, rollout, tokenizer = self._config.evolve, self._config.rollout, self._tokenizer
             limits = PromptLimits(evolve.max_review_prompt_tokens, self._parts.max_positions)
             solver = EngineSolver(engine, tokenizer, limits, top_k=rollout.top_k, top_p=rollout.top_p)
-            trainable = takes_prompts_of(tokenizer, rollout.max_prompt_tokens)
-            lent = Lent(solver, settings, self._parts.embedder, trainable)
+            lent = Lent(solver, settings, self._parts.embedder, self._parts.trainable)
             reports = self._admission(lent).ask_models(judged)
             judged = [(proposal, report) for (proposal, _), report in zip(judged, reports, strict=True)]
             if "S8" in settings.stages and evolve.sentinel_rounds and self._rounds % evolve.sentinel_rounds == 0:

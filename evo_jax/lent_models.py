@@ -8,7 +8,7 @@ asked, and what follows from it (`env_synth.admission`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -79,11 +79,6 @@ class EngineSolver:
             else list(unanswered)
             for place in range(len(prompts))
         ]
-
-
-def takes_prompts_of(tokenizer: Tokenizer, max_prompt_tokens: int) -> Callable[[str], bool]:
-    """Whether a prompt has at most `max_prompt_tokens` as the solver reads it: what `Lent.trainable` asks."""
-    return lambda prompt: len(tokenizer.chat_prompt([{"role": "user", "content": prompt}]).token_ids) <= max_prompt_tokens
 
 
 @dataclass(frozen=True)
